@@ -1,0 +1,8 @@
+"""Prune trained scikit-learn neural networks by convex optimisation, with a guarantee."""
+
+from ._layer import LayerResult, trim_layer
+from ._net_trim import NetTrim
+
+__all__ = ["LayerResult", "NetTrim", "trim_layer"]
+
+__version__ = "0.1.0"

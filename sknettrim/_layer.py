@@ -1,0 +1,391 @@
+"""Prune one layer, given as arrays: the door for any framework, and the work of every scheme."""
+
+import inspect
+import time
+import warnings
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.extmath import safe_sparse_dot
+
+from ._presolve import reduce
+from ._problem import LayerProblem
+from .solvers import SOLVERS, Solution
+
+# What every solver takes; anything else it takes is an option of its own.
+COMMON_ARGUMENTS = {"problem", "tol", "max_iter", "start", "verbose"}
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """A pruned layer and the proof that comes with it, see :func:`trim_layer`.
+
+    Gap, residual, violation and price are measured on the weights as returned, in float64.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_inputs, n_neurons)
+        The weights; most are exactly 0.0.
+    intercept : ndarray of shape (n_neurons,)
+        The intercepts.
+    objective : float
+        Weighted l1 norm of the weights.
+    dual_objective : float
+        A lower bound on the objective of any weights that satisfy the constraints.
+    gap : float
+        ``(objective - dual_objective) / objective``. Negative, if at all, by what the weights
+        exceed the constraints.
+    epsilon : float or ndarray of shape (n_neurons,)
+        Radius of the ball around the original responses, absolute: one, or one per neuron.
+    residual : float or ndarray of shape (n_neurons,)
+        Distance from them that counts against `epsilon`: where the neuron was active, and with
+        ``inactive="budget"`` also what leaks where it was not.
+    violation : float
+        Norm of what inactive neurons exceed their upper bound by, relative to that of the
+        targets; 0 unless ``inactive="strict"``.
+    price : float
+        What residual and violation outside their bounds are worth in the objective, relative
+        to it, at the prices of the dual solution.
+    n_iter : int
+        Iterations of the solver.
+    converged : bool
+        Whether gap, excess of the residual, violation and price are all within the tolerance.
+    seconds : float
+        Time the solve took.
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    objective: float
+    dual_objective: float
+    gap: float
+    epsilon: float | np.ndarray
+    residual: float | np.ndarray
+    violation: float
+    price: float
+    n_iter: int
+    converged: bool
+    seconds: float
+
+
+@validate_params(
+    {
+        "A": ["array-like", "sparse matrix"],
+        "Y": ["array-like"],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "activation": [StrOptions({"relu", "identity", "tanh", "logistic"})],
+        "inactive": [StrOptions({"strict", "budget"})],
+        "epsilon_per": [StrOptions({"layer", "neuron"})],
+        "upper": ["array-like", None],
+        "penalty_weights": ["array-like", None],
+        "penalize_intercept": ["boolean"],
+        "solver": [StrOptions(set(SOLVERS))],
+        "solver_options": [dict, None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": [LayerResult, None],
+        "verbose": ["verbose"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def trim_layer(
+    A,
+    Y,
+    *,
+    epsilon,
+    activation="relu",
+    inactive="strict",
+    epsilon_per="layer",
+    upper=None,
+    penalty_weights=None,
+    penalize_intercept=False,
+    solver="admm",
+    solver_options=None,
+    tol=1e-3,
+    max_iter=2000,
+    warm_start=None,
+    verbose=0,
+):
+    """Find the sparsest weights of one dense layer that keep its responses.
+
+    Minimises the l1 norm of the weights U under constraints on the responses
+    ``S = A U + 1 c'`` [1]_. For a relu layer, with Omega where ``Y > 0``:
+
+    - ``inactive="strict"``, as published: ``||(S - Y)_Omega||_F <= epsilon ||Y||_F``, and
+      ``S <= upper`` elsewhere, so that a neuron that was off stays off;
+    - ``inactive="budget"``: what exceeds `upper` elsewhere is charged to the same epsilon.
+
+    Either implies ``||relu(S) - Y||_F <= epsilon ||Y||_F`` when `upper` is 0. For other
+    activations, ``||S - Y||_F <= epsilon ||Y||_F`` with Y the responses before the activation.
+
+    Parameters
+    ----------
+    A : {array-like, sparse matrix} of shape (n_samples, n_inputs)
+        Inputs of the layer.
+    Y : array-like of shape (n_samples, n_neurons)
+        Outputs of a relu layer; of any other layer the responses before the activation.
+    epsilon : float
+        Radius relative to the Frobenius norm of `Y`. One below the square root of the machine
+        epsilon of the data type is taken as that.
+    activation : {"relu", "identity", "tanh", "logistic"}, default="relu"
+        Activation of the layer.
+    inactive : {"strict", "budget"}, default="strict"
+        What holds where a relu neuron was off, see above.
+    epsilon_per : {"layer", "neuron"}, default="layer"
+        One ball for the layer, or for each neuron one relative to the norm of its own column.
+    upper : array-like of shape (n_samples, n_neurons), default=None
+        Upper bound on the responses where a relu neuron was off; 0 by default.
+    penalty_weights : array-like of shape (n_inputs, n_neurons), default=None
+        Positive weights of the l1 norm; 1 by default.
+    penalize_intercept : bool, default=False
+        Whether intercepts count in the l1 norm, as published.
+    solver : {"admm", "cvxpy"}, default="admm"
+        "admm" solves all neurons at once by matrix products; "cvxpy" hands the program to a
+        conic solver.
+    solver_options : dict, default=None
+        For "cvxpy": arguments of ``cvxpy.Problem.solve``, such as ``{"solver": "SCS"}``;
+        Clarabel is the default. "admm" has none.
+    tol : float, default=1e-3
+        Relative tolerance on gap, residual, violation and price.
+    max_iter : int, default=2000
+        Most iterations.
+    warm_start : LayerResult, default=None
+        Where to begin, for instance the result at another epsilon.
+    verbose : int, default=0
+        Above 1, progress is printed.
+
+    Returns
+    -------
+    result : LayerResult
+        Weights in float32 if both `A` and `Y` are, else in float64.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not valid.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the result is not within `tol`.
+
+    References
+    ----------
+    .. [1] Aghasi, Abdi, Nguyen, Romberg, "Net-Trim: Convex Pruning of Deep Neural Networks with
+       Performance Guarantee", NIPS 2017, equation (4).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sknettrim import trim_layer
+    >>> rng = np.random.default_rng(0)
+    >>> A = rng.standard_normal((200, 30))
+    >>> W = np.where(rng.random((30, 5)) < 0.2, 1.0, 0.0)  # few weights matter ...
+    >>> noise = 0.01 * rng.standard_normal((30, 5))  # ... but none is zero
+    >>> Y = np.maximum(A @ (W + noise), 0)
+    >>> result = trim_layer(A, Y, epsilon=0.05)
+    >>> result.converged
+    True
+    >>> bool(np.all((result.coef != 0) == (W != 0)))
+    True
+    """
+    A, Y = _check_layer(A, Y, activation)
+    per_neuron = epsilon_per == "neuron"
+    radius = epsilon * np.linalg.norm(Y.astype(np.float64), axis=0 if per_neuron else None)
+    problem = LayerProblem(
+        A,
+        Y,
+        radius,
+        matched=activation != "relu",
+        inactive=inactive,
+        upper=_check_like("upper", upper, Y.shape),
+        penalty_weights=_check_like(
+            "penalty_weights", penalty_weights, (A.shape[1], Y.shape[1]), positive=True
+        ),
+        penalize_intercept=penalize_intercept,
+    )
+    if warm_start is not None and warm_start.coef.shape != problem.shape:
+        raise ValueError(
+            f"warm_start is for a layer of shape {warm_start.coef.shape}, "
+            f"this one has shape {problem.shape}"
+        )
+    return solve_layer(
+        problem,
+        solver=solver,
+        solver_options=solver_options,
+        tol=tol,
+        max_iter=max_iter,
+        warm_start=warm_start,
+        verbose=verbose,
+    )
+
+
+def _check_layer(A, Y, activation):
+    A = check_array(A, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="A")
+    Y = check_array(Y, dtype=[np.float64, np.float32], input_name="Y")
+    check_consistent_length(A, Y)
+    if activation == "relu" and np.any(Y < 0):
+        raise ValueError(
+            "Y has negative values, which no relu layer puts out: give Y = relu(responses), or "
+            "activation='identity' to match the responses themselves"
+        )
+    dtype = np.result_type(A.dtype, Y.dtype)
+    return A.astype(dtype, copy=False), Y.astype(dtype, copy=False)
+
+
+def _check_like(name, values, shape, *, positive=False):
+    if values is None:
+        return None
+    values = check_array(values, dtype=np.float64, input_name=name)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {values.shape}")
+    if positive and np.any(values <= 0):
+        raise ValueError(f"{name} must be positive, got a smallest value of {values.min()}")
+    return values
+
+
+def solve_layer(
+    problem,
+    *,
+    solver="admm",
+    solver_options=None,
+    tol=1e-3,
+    max_iter=2000,
+    warm_start=None,
+    verbose=0,
+):
+    """Solve the program of a layer and certify the result.
+
+    Parameters
+    ----------
+    problem : LayerProblem
+        What to solve.
+    solver, solver_options, tol, max_iter, warm_start, verbose
+        As in :func:`trim_layer`.
+
+    Returns
+    -------
+    result : LayerResult
+    """
+    begin = time.perf_counter()
+    solve, options = SOLVERS[solver], solver_options or {}
+    _check_options(solver, solve, options)
+    reduction = reduce(problem)
+    if reduction.neurons.any():
+        start = None if warm_start is None else reduction.restrict(_as_start(problem, warm_start))
+        reduced = solve(
+            reduction.problem, tol=tol, max_iter=max_iter, start=start, verbose=verbose, **options
+        )
+    else:
+        reduced = reduction.restrict(_zero(problem))
+    solution = reduction.expand(reduced)
+    dtype = problem.Y.dtype
+    coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
+    proof = problem.certify(coef, intercept, solution.Xi)
+    result = LayerResult(
+        coef=coef,
+        intercept=intercept,
+        objective=proof.objective,
+        dual_objective=proof.dual_objective,
+        gap=proof.gap,
+        epsilon=problem.epsilon if problem.per_neuron else float(problem.epsilon),
+        residual=proof.residual,
+        violation=proof.violation,
+        price=proof.price,
+        n_iter=solution.n_iter,
+        converged=proof.error() <= tol,
+        seconds=time.perf_counter() - begin,
+    )
+    _warn_unless_converged(problem, result)
+    return result
+
+
+def merge_results(problem, results):
+    """The results of consecutive blocks of neurons as one result for the whole layer.
+
+    Blocks are independent, as they are when each neuron has its own ball: objectives add up.
+
+    Parameters
+    ----------
+    problem : LayerProblem
+        The whole layer.
+    results : list of LayerResult
+        Of its blocks, in order.
+
+    Returns
+    -------
+    result : LayerResult
+    """
+    if len(results) == 1:
+        merged = results[0]
+    else:
+        merged = _merge(problem, results)
+    _warn_unless_converged(problem, merged)
+    return merged
+
+
+def _merge(problem, results):
+    def total(name):
+        return sum(getattr(result, name) for result in results)
+
+    objective, bound = total("objective"), total("dual_objective")
+    widths = np.cumsum([result.coef.shape[1] for result in results])[:-1]
+    norms = [np.linalg.norm(part) for part in np.split(problem.Y, widths, axis=1)]
+    leaks = [r.violation * (norm or 1.0) for r, norm in zip(results, norms, strict=True)]
+    price = sum(result.price * result.objective for result in results)
+    return LayerResult(
+        coef=np.hstack([result.coef for result in results]),
+        intercept=np.hstack([result.intercept for result in results]),
+        objective=objective,
+        dual_objective=bound,
+        gap=(objective - bound) / objective if objective > 0 else -bound,
+        epsilon=np.hstack([result.epsilon for result in results]),
+        residual=np.hstack([result.residual for result in results]),
+        violation=float(np.linalg.norm(leaks) / (np.linalg.norm(norms) or 1.0)),
+        price=price / objective if objective > 0 else 0.0,
+        n_iter=max(result.n_iter for result in results),
+        converged=all(result.converged for result in results),
+        seconds=total("seconds"),
+    )
+
+
+def _check_options(name, solve, options):
+    parameters = inspect.signature(solve).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    own = set(parameters) - COMMON_ARGUMENTS
+    unknown = sorted(set(options) - own)
+    if unknown:
+        takes = f"takes {', '.join(sorted(own))}" if own else "takes none"
+        raise ValueError(f"solver_options has {unknown}, but solver={name!r} {takes}")
+
+
+def _zero(problem):
+    p, m = problem.shape
+    return Solution(np.zeros((p, m)), np.zeros(m), np.zeros(problem.Y.shape), 0)
+
+
+def _as_start(problem, result):
+    """A result as a starting point, its dual guessed: at an optimum it is along the deviation."""
+    D = problem.deviation(problem.responses(result.coef, result.intercept))
+    slopes = np.max(np.abs(safe_sparse_dot(problem.A.T, D)), axis=0)
+    scale = np.median(slopes[slopes > 0]) if np.any(slopes > 0) else 1.0
+    return Solution(result.coef, result.intercept, D / scale, 0)
+
+
+def _warn_unless_converged(problem, result):
+    if result.converged:
+        return
+    p, m = problem.shape
+    warnings.warn(
+        f"the layer of shape {p} x {m} did not converge in {result.n_iter} iterations: "
+        f"gap {result.gap:.1e}, residual {problem.excess(np.asarray(result.residual)):+.1e} "
+        f"relative to epsilon, violation {result.violation:.1e}, price {result.price:.1e}. "
+        "Its constraints hold only to that accuracy. Raise max_iter or tol.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )

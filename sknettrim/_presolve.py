@@ -1,0 +1,101 @@
+"""What needs no solver: inputs that are always zero, and neurons that a constant answers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from ._problem import LayerProblem
+from .solvers import Solution
+
+# A deviation this far below epsilon is rounding.
+NEGLIGIBLE = 1e-9
+
+
+@dataclass
+class Reduction:
+    """A smaller program with the same solution, and the way back."""
+
+    problem: LayerProblem
+    inputs: np.ndarray
+    neurons: np.ndarray
+    constants: np.ndarray
+
+    def restrict(self, solution):
+        """A point of the whole program as one of the reduced program."""
+        return Solution(
+            solution.U[self.inputs][:, self.neurons],
+            solution.c[self.neurons],
+            solution.Xi[:, self.neurons],
+            solution.n_iter,
+        )
+
+    def expand(self, solution):
+        """A solution of the reduced program as one of the whole program."""
+        n = solution.Xi.shape[0]
+        U = np.zeros((len(self.inputs), len(self.neurons)))
+        U[np.ix_(self.inputs, self.neurons)] = solution.U
+        c = self.constants.copy()
+        c[self.neurons] = solution.c
+        Xi = np.zeros((n, len(self.neurons)))
+        Xi[:, self.neurons] = solution.Xi
+        return Solution(U, c, Xi, solution.n_iter)
+
+
+def reduce(problem):
+    """Leave out zero inputs, whose weights are zero, and neurons whose weights all are."""
+    constants, deviation = _constant_fit(problem)
+    limit = problem.epsilon
+    if not problem.per_neuron and np.linalg.norm(deviation) > limit:
+        # The ball has room for some constants only; those without deviation need none of it.
+        limit = NEGLIGIBLE * limit
+    neurons = deviation > limit
+    inputs = _nonzero_columns(problem.A)
+    if not inputs.any():
+        # Solvers want at least one.
+        inputs[0] = True
+    everything = inputs.all() and neurons.all()
+    reduced = problem if everything else problem.restrict(inputs, neurons)
+    return Reduction(reduced, inputs, neurons, constants)
+
+
+def _constant_fit(problem):
+    """The best responses that do not depend on the inputs, and their deviations, per neuron."""
+    active, target = problem.active, problem.target
+    m = target.shape[1]
+    lowest = np.min(target, axis=0, where=~active, initial=np.inf)
+    if problem.penalize_intercept:
+        constants = np.zeros(m)
+    elif problem.strict or problem.matched:
+        constants = _mean(target, active)
+    else:
+        constants = _one_sided_mean(target, active)
+    if problem.strict:
+        constants = np.minimum(constants, lowest)
+    D = problem.deviation(np.broadcast_to(constants, target.shape))
+    deviation = np.linalg.norm(D, axis=0)
+    if problem.penalize_intercept:
+        # A constant that the objective charges for is not the whole answer.
+        deviation[constants != 0] = np.inf
+    return constants, deviation
+
+
+def _one_sided_mean(target, active):
+    """Minimiser over c of the sum of squares of c - t, counted above t only where inactive."""
+    rows = active
+    while True:
+        constants = _mean(target, rows)
+        wider = active | (target < constants)
+        if not np.any(wider & ~rows):
+            return constants
+        rows = wider | rows
+
+
+def _mean(target, rows):
+    return np.sum(target, axis=0, where=rows) / np.maximum(rows.sum(axis=0), 1)
+
+
+def _nonzero_columns(A):
+    if sparse.issparse(A):
+        return np.asarray(abs(A).max(axis=0).todense()).ravel() > 0
+    return np.any(A != 0, axis=0)

@@ -1,0 +1,20 @@
+"""What every solver takes and returns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class Solution:
+    """Weights, intercepts and a dual point of a :class:`~sknettrim._problem.LayerProblem`.
+
+    A solver is a function ``solve(problem, *, tol, max_iter, start=None, verbose=0, **options)``
+    that returns one of these. It need not know whether it succeeded: the problem certifies
+    the solution from `U`, `c` and `Xi` alone.
+    """
+
+    U: np.ndarray
+    c: np.ndarray
+    Xi: np.ndarray
+    n_iter: int
