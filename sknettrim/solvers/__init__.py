@@ -5,8 +5,8 @@ A solver is one module with a function ``solve(problem, *, tol, max_iter, start,
 """
 
 from . import _admm, _cvxpy
-from ._base import Solution
+from ._base import Solution, zero
 
-__all__ = ["SOLVERS", "Solution"]
+__all__ = ["SOLVERS", "Solution", "zero"]
 
 SOLVERS = {"admm": _admm.solve, "cvxpy": _cvxpy.solve}

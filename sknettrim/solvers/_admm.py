@@ -14,7 +14,7 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import column_norms, stack_intercept
-from ._base import Solution
+from ._base import Solution, zero
 from ._newton import refine
 
 RELAXATION = 1.7
@@ -49,7 +49,7 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     Solution
         The first point that the problem certifies to `tol`, or the last one reached.
     """
-    iterate = _Iterate(problem, start, np.float32 if tol >= SINGLE_PRECISION_TOL else np.float64)
+    iterate = _Iterate(problem, start, _working_type(problem, tol))
     history = []
     goal = tol
     for iteration in range(1, max_iter + 1):
@@ -58,6 +58,9 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
         error = iterate.step(measure=checking)
         if not checking:
             continue
+        if not np.isfinite(error):
+            # Scales too far apart for this precision; the Newton method has no such limit.
+            break
         if error <= 2 * goal or last:
             solution = iterate.solution(iteration)
             proven = problem.certify(solution.U, solution.c, solution.Xi).error()
@@ -71,12 +74,23 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
             if iteration >= WARM_UP and _iterations_to_go(history, goal) > PATIENCE:
                 break
             iterate.balance()
-    start = iterate.solution(iteration)
-    return refine(problem, start, tol=tol, max_iter=max_iter - iteration, verbose=verbose)
+    reached = iterate.solution(iteration)
+    if not np.all(np.isfinite(reached.U)):
+        reached = start or zero(problem)
+    return refine(problem, reached, tol=tol, max_iter=max_iter - reached.n_iter, verbose=verbose)
+
+
+def _working_type(problem, tol):
+    """Single precision where it suffices; more inputs than rows cancel too many digits."""
+    n_samples, n_inputs = problem.A.shape
+    return np.float32 if tol >= SINGLE_PRECISION_TOL and n_samples > n_inputs else np.float64
 
 
 def _iterations_to_go(history, goal):
     """Extrapolation of the residuals to `goal`, at the rate of the last few checks."""
+    if history[-1] == 0:
+        # A fixed point in this precision, that is not good enough.
+        return np.inf
     window = min(4, len(history) - 1)
     rate = np.log(history[-1 - window] / history[-1]) / (window * BALANCE_EVERY)
     missing = np.log(history[-1] / goal)
@@ -88,7 +102,7 @@ class _Iterate:
 
     def __init__(self, problem, start, dtype):
         self.problem = problem
-        p, m = problem.shape
+        p, _ = problem.shape
         A = stack_intercept(problem.A, dtype)
         self.column_scale = _column_scale(A)
         self.A = _scale_columns(A, 1 / self.column_scale)
@@ -96,6 +110,9 @@ class _Iterate:
         self.target_scale = max(np.sqrt(np.mean(target**2)), np.finfo(np.float64).tiny)
         self.target = (target / self.target_scale).astype(dtype)
         self.epsilon = (problem.epsilon / self.target_scale).astype(dtype)
+        # Masks as numbers, for arithmetic without branches.
+        self.on = problem.active.astype(dtype)
+        self.lowest = np.where(problem.active, -np.inf, 0).astype(dtype)
         penalty = np.ones((p, 1)) if problem.penalty_weights is None else problem.penalty_weights
         intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
         penalty = np.vstack([penalty, intercept])
@@ -104,13 +121,11 @@ class _Iterate:
         self._start(start)
 
     def _start(self, start):
-        problem = self.problem
         correlation = np.abs(safe_sparse_dot(self.A.T, self._centred_target()))[:-1]
         first = (correlation / self.penalty[:-1]).max(axis=0)
         # lambda at the solution is some multiple of the one at which a first weight appears.
         self.rho_S = 50 / float(np.median(first[first > 0])) if np.any(first > 0) else 1.0
-        self.rho_Z = 0.1 * self.rho_S
-        self.inverse.shift(self.rho_Z / self.rho_S)
+        self.rho_Z = self.inverse.shift(0.1) * self.rho_S
         if start is None:
             self.S = self.target.copy()
             self.Z = np.zeros((self.A.shape[1], self.S.shape[1]), dtype=self.S.dtype)
@@ -130,18 +145,17 @@ class _Iterate:
 
     def step(self, measure):
         """One iteration; returns the largest of four relative residuals if asked to measure."""
-        ratio = self.rho_Z / self.rho_S
         right = safe_sparse_dot(self.A.T, self.S - self.a)
-        right += ratio * (self.Z - self.b)
+        right += self.inverse.value * (self.Z - self.b)
         X = self.inverse(right)
         AX = safe_sparse_dot(self.A, X)
 
         old_S, old_Z = self.S, self.Z
-        T = RELAXATION * AX + (1 - RELAXATION) * old_S + self.a
+        T = _relaxed(AX, old_S, self.a)
         self.a = self._outside(T - self.target)
         self.S = T - self.a
 
-        T = RELAXATION * X + (1 - RELAXATION) * old_Z + self.b
+        T = _relaxed(X, old_Z, self.b)
         limit = self.penalty / self.rho_Z
         self.b = np.clip(T, -limit, limit)
         self.Z = T - self.b
@@ -153,14 +167,13 @@ class _Iterate:
 
     def _outside(self, D):
         """D minus its projection on the constraint set, where D is a response less its target."""
-        problem = self.problem
-        np.maximum(D, 0, out=D, where=~problem.active)
-        radius = problem.norm(problem.charged(D))
+        np.maximum(D, self.lowest, out=D)
+        charged = D * self.on if self.problem.strict else D
+        radius = self.problem.norm(charged)
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(radius > self.epsilon, 1 - self.epsilon / radius, 0).astype(D.dtype)
-        if not problem.strict:
-            return np.multiply(D, share, out=D)
-        return np.multiply(D, share, out=D, where=problem.active)
+            share = np.where(radius > self.epsilon, self.epsilon / radius, 1.0)
+        D -= share.astype(D.dtype) * charged
+        return D
 
     def balance(self):
         """Move each rho towards equal primal and dual residuals of its splitting.
@@ -174,7 +187,8 @@ class _Iterate:
         if abs(np.log(factor_Z / factor_S)) < 0.3:
             factor_S = factor_Z = np.sqrt(factor_S * factor_Z)
         else:
-            self.inverse.shift(self.rho_Z * factor_Z / (self.rho_S * factor_S))
+            ratio = self.inverse.shift(self.rho_Z * factor_Z / (self.rho_S * factor_S))
+            factor_Z = ratio * self.rho_S * factor_S / self.rho_Z
         self.rho_S *= factor_S
         self.rho_Z *= factor_Z
         self.a /= self.a.dtype.type(factor_S)
@@ -195,11 +209,14 @@ class _ShiftedInverse:
         gram = A @ A.T if self.wide else A.T @ A
         gram = gram.toarray() if sparse.issparse(gram) else gram
         self.gram = gram.astype(np.float64)
+        self.smallest = 10 * np.finfo(A.dtype).eps * np.linalg.norm(self.gram)
 
     def shift(self, shift):
-        self.value = shift
+        """Set the shift, no smaller than the precision bears; returns what was set."""
+        self.value = shift = max(shift, self.smallest)
         factor = cho_factor(self.gram + shift * np.eye(len(self.gram)))
         self.inverse = cho_solve(factor, np.eye(len(self.gram))).astype(self.A.dtype)
+        return shift
 
     def __call__(self, right):
         if not self.wide:
@@ -209,9 +226,17 @@ class _ShiftedInverse:
         return (right - safe_sparse_dot(self.A.T, inner)) / self.A.dtype.type(self.value)
 
 
+def _relaxed(new, old, multiplier):
+    """Over-relaxation: beyond `new`, away from `old`; plus the scaled multiplier."""
+    new = RELAXATION * new
+    new += (1 - RELAXATION) * old
+    new += multiplier
+    return new
+
+
 def _relative(difference, reference):
     scale = np.linalg.norm(reference)
-    return np.linalg.norm(difference) / scale if scale > 0 else 0.0
+    return np.linalg.norm(difference) / scale if scale != 0 else 0.0
 
 
 def _column_scale(A):

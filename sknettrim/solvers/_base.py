@@ -18,3 +18,9 @@ class Solution:
     c: np.ndarray
     Xi: np.ndarray
     n_iter: int
+
+
+def zero(problem):
+    """The point from which a solver knows nothing."""
+    p, m = problem.shape
+    return Solution(np.zeros((p, m)), np.zeros(m), np.zeros(problem.Y.shape), 0)

@@ -8,8 +8,9 @@ costs nothing but digits.
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-MAX_BLOCK_PIVOTS = 30
-MAX_PIVOTS = 500
+MAX_PIVOTS = 20
+# Of the proximal term, relative to the diagonal of the Hessian.
+LEAST_DAMPING = 1e-10
 MAX_STEPS = 60
 # Rounding errors are taken to be this large, relative to the norms of what is multiplied.
 ROUNDING = 1e-15
@@ -27,6 +28,7 @@ class OneSidedLasso:
     def __init__(self, B, target, weight, active, limit):
         self.B, self.target, self.weight = B, target, weight
         self.active, self.limit = active, limit
+        self.damping = LEAST_DAMPING
         self.norms = np.sqrt(np.einsum("ij,ij->j", B, B))
 
     def minimise(self, x, tol):
@@ -38,11 +40,7 @@ class OneSidedLasso:
             reachable = np.maximum(tol, ROUNDING * self.norms * np.linalg.norm(force))
             if np.all(subgradient_error(x, gradient, self.limit) <= reachable):
                 break
-            P = np.flatnonzero((x != 0) | (np.abs(gradient) >= self.limit))
-            hessian = self.hessian(s, P)
-            model = gradient[P] - hessian @ x[P]
-            step = np.zeros_like(x)
-            step[P] = gram_lasso(hessian, model, self.limit[P], x[P], 0.1 * reachable[P]) - x[P]
+            step = self._proximal_newton_step(x, s, gradient, 0.1 * reachable)
             value = loss + np.dot(self.limit, np.abs(x))
             promised = np.dot(gradient, step) + np.dot(self.limit, np.abs(x + step) - np.abs(x))
             rate = self.B @ step
@@ -57,6 +55,28 @@ class OneSidedLasso:
                     break
             x, s = new, s_new
         return x
+
+    def _proximal_newton_step(self, x, s, gradient, tol):
+        """The step that minimises the quadratic model plus the l1 norm.
+
+        The model has a proximal term, raised until the pivoting finds its minimum: with fewer
+        rows than coordinates, or nearly so, the Hessian alone has none that is unique.
+        """
+        P = np.flatnonzero((x != 0) | (np.abs(gradient) >= self.limit))
+        hessian = self.hessian(s, P)
+        diagonal = hessian.diagonal().copy()
+        sign = np.where(x != 0, np.sign(x), -np.sign(gradient))[P] * (self.limit[P] > 0)
+        self.damping = max(self.damping / 10, LEAST_DAMPING)
+        while True:
+            np.fill_diagonal(hessian, diagonal * (1 + self.damping))
+            linear = gradient[P] - hessian @ x[P]
+            minimum = gram_lasso(hessian, linear, self.limit[P], sign, tol[P])
+            if minimum is not None:
+                break
+            self.damping *= 10
+        step = np.zeros_like(x)
+        step[P] = minimum - x[P]
+        return step
 
     def hessian(self, s, P):
         """Hessian of the loss where the responses are `s`, on the coordinates P."""
@@ -89,55 +109,24 @@ class OneSidedLasso:
         )
 
 
-def gram_lasso(hessian, linear, limit, x, tol):
-    """min_x  x' H x / 2 + linear' x + sum limit |x|, from `x`, by active-set methods."""
-    tol = np.maximum(tol, ROUNDING * (np.abs(hessian) @ np.abs(x) + np.abs(linear)))
-    pivoted = _block_pivoting(hessian, linear, limit, x, tol)
-    return _descend(hessian, linear, limit, x, tol) if pivoted is None else pivoted
+def gram_lasso(hessian, linear, limit, sign, tol):
+    """min_x  x' H x / 2 + linear' x + sum limit |x|, from a guess of the signs of x.
 
-
-def _block_pivoting(hessian, linear, limit, x, tol):
-    """Guess all signs, solve, and exchange every coordinate that disagrees; None if it cycles.
-
-    Block principal pivoting (Portugal, Judice, Vicente 1994), with lasso's signs.
+    Block principal pivoting (Portugal, Judice, Vicente 1994), with the signs of a lasso: solve
+    for the guess, exchange every coordinate that disagrees, repeat. Returns None if that has
+    not settled soon; it does when H is near its diagonal.
     """
-    sign = np.where(x != 0, np.sign(x), 0.0)
-    gradient = hessian @ x + linear
-    sign = np.where((sign == 0) & (np.abs(gradient) > limit), -np.sign(gradient), sign)
-    for _ in range(MAX_BLOCK_PIVOTS):
+    for _ in range(MAX_PIVOTS):
         P = np.flatnonzero((sign != 0) | (limit == 0))
-        x = np.zeros_like(x)
+        x = np.zeros_like(linear)
         x[P] = solve_spd(hessian[np.ix_(P, P)], -(linear[P] + limit[P] * sign[P]))
         gradient = hessian[:, P] @ x[P] + linear
         wrong = (x * sign < 0) & (limit > 0)
         entering = (sign == 0) & (np.abs(gradient) > limit + tol) & (limit > 0)
         if not (wrong.any() or entering.any()):
             return x
-        sign[wrong] = 0.0
-        sign[entering] = -np.sign(gradient[entering])
+        sign = np.where(wrong, 0.0, np.where(entering, -np.sign(gradient), sign))
     return None
-
-
-def _descend(hessian, linear, limit, x, tol):
-    """One quadratic piece after the other, never uphill: slow, but it always arrives."""
-    for _ in range(MAX_PIVOTS):
-        gradient = hessian @ x + linear
-        if np.all(subgradient_error(x, gradient, limit) <= tol):
-            break
-        step = _signed_step(hessian, x, gradient, limit)
-        new = x + step
-        new[(x * new < 0) & (limit > 0)] = 0.0
-        change = new - x
-        gained = np.dot(gradient + 0.5 * (hessian @ change), change)
-        gained += np.dot(limit, np.abs(new) - np.abs(x))
-        slope = np.dot(gradient, step)
-        promised = slope + np.dot(limit, np.where(x != 0, np.sign(x) * step, np.abs(step)))
-        if gained > SUFFICIENT * promised:
-            new = _line_search(x, step, limit, slope, np.dot(step, hessian @ step))
-            if np.array_equal(new, x):
-                break
-        x = new
-    return x
 
 
 def subgradient_error(x, gradient, limit):
@@ -162,25 +151,6 @@ def solve_spd(matrix, right):
         ridge *= 100
 
 
-def _signed_step(hessian, x, gradient, limit):
-    """Newton step on the support and on the coordinates that want to enter it.
-
-    One that would enter against its own gradient stays out: with all signs right the step
-    descends the true objective.
-    """
-    sign = np.where(x != 0, np.sign(x), -np.sign(gradient))
-    free = (x != 0) | (limit == 0)
-    P = np.flatnonzero(free | (np.abs(gradient) > limit))
-    step = np.zeros_like(x)
-    while True:
-        direction = solve_spd(hessian[np.ix_(P, P)], -(gradient[P] + limit[P] * sign[P]))
-        right = free[P] | (direction * sign[P] > 0)
-        if right.all():
-            step[P] = direction
-            return step
-        P = P[right]
-
-
 def _line_search(x, step, limit, slope, curvature, kinks=None):
     """x plus the best multiple of `step`, for a convex piecewise quadratic function.
 
@@ -196,7 +166,8 @@ def _line_search(x, step, limit, slope, curvature, kinks=None):
     jump = 2 * limit[crossing] * np.abs(step[crossing])
     bend = np.zeros(len(crossing))
     if kinks is not None:
-        at, jump, bend = (np.concatenate(pair) for pair in zip((at, jump, bend), kinks))
+        own = at, jump, bend
+        at, jump, bend = (np.concatenate(pair) for pair in zip(own, kinks, strict=True))
     order = np.argsort(at)
     at = at[order]
     slopes = slope + np.concatenate([[0.0], np.cumsum(jump[order])])

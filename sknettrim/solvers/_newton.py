@@ -13,6 +13,7 @@ multipliers.
 import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
+from threadpoolctl import threadpool_limits
 
 from .._problem import column_norms, stack_intercept
 from ._base import Solution
@@ -23,20 +24,24 @@ STRICT_WEIGHT = 10.0
 MAX_STRICT_WEIGHT = 1e6
 # Subproblems are solved this much more accurately than the layer.
 INNER_TOL = 0.1
+# A ball this small, relative to the targets, is a point, and its alpha too small to compute with:
+# then there is a multiplier for every response, and alpha is only a penalty.
+EXACT = 1e-7
+MAX_ROUNDS = 60
 MAX_PRICINGS = 30
 # Rounds without a better solution after which none is expected.
 STALLED = 15
 
 
-def refine(problem, start, *, tol, max_iter=50, verbose=0):
+def refine(problem, start, *, tol, max_iter, verbose=0):
     """Solve `problem` to `tol`, from a rough solution `start`; returns the best found."""
     state = _State(problem, start)
     best, best_error, best_at = start, np.inf, 0
-    for iteration in range(1, max_iter + 1):
+    for iteration in range(1, min(max_iter, MAX_ROUNDS) + 1):
         slope = state.minimise(INNER_TOL * tol)
         solution = state.solution(start.n_iter + iteration)
         certificate = problem.certify(solution.U, solution.c, solution.Xi)
-        if verbose:
+        if verbose > 1:
             print(
                 f"  newton {iteration:3d}: gap {certificate.gap:9.2e}  "
                 f"excess {certificate.excess:9.2e}  violation {certificate.violation:8.2e}"
@@ -57,6 +62,7 @@ class _State:
         A = stack_intercept(problem.A, np.float64)
         # Columns are gathered one working set after the other.
         self.A = A.tocsc() if sparse.issparse(A) else np.asfortranarray(A)
+        self.norms = column_norms(self.A)
         p, m = problem.shape
         self.penalty = np.ones((p + 1, m))
         if problem.penalty_weights is not None:
@@ -65,12 +71,13 @@ class _State:
         self.x = np.vstack([start.U, start.c]).astype(np.float64)
         self.target = problem.target.astype(np.float64)
         self.weight = np.where(problem.active, 1.0, STRICT_WEIGHT if problem.strict else 1.0)
-        self.last_violation = np.inf
+        self.last_violation = self.last_residual = np.inf
         self.alpha_bounds = 0.0, np.inf
         self._start_multipliers(start.Xi)
 
     def _start_multipliers(self, Xi):
         problem = self.problem
+        self.exact = problem.epsilon <= EXACT * problem.norm(problem.Y)
         scale = problem.norm(problem.charged(Xi))
         # Without a dual point: half of the alpha at which a neuron's first weight appears.
         centred = np.where(problem.active, self.target - _active_mean(problem), 0.0)
@@ -78,43 +85,50 @@ class _State:
         first = first.max(axis=0) if problem.per_neuron else first.max()
         with np.errstate(divide="ignore", invalid="ignore"):
             self.alpha = np.where(scale > 0, problem.epsilon / scale, first / 2)
-        self.multiplier = np.where(problem.active, 0.0, np.maximum(Xi, 0.0) * self.alpha)
-        if not problem.strict:
-            self.multiplier[:] = 0.0
+        self.alpha = np.where(self.exact, self.alpha / (EXACT * 100), self.alpha)
+        Xi = np.where(problem.active, Xi, np.maximum(Xi, 0.0))
+        self.multiplier = self._kept(Xi * self.alpha)
 
     # One subproblem per neuron ------------------------------------------------------------
 
     def minimise(self, tol):
-        """Minimise over the weights at fixed multipliers; returns d(residual^2 / 2)/d(log alpha)."""
-        problem = self.problem
-        m = problem.shape[1]
-        alpha = np.broadcast_to(self.alpha, m)
-        limit = self.penalty * alpha
-        tolerance = tol * alpha * self.penalty[:-1].max(axis=0)
-        target = self.target - self.multiplier / self.weight
-        rounding = ROUNDING * column_norms(self.A)[:, None]
-        slope = np.zeros(m)
+        """Minimise over the weights at fixed multipliers.
+
+        Returns d(residual^2 / 2)/d(log alpha) of each neuron.
+        """
+        limit = self.penalty * self.alpha
+        tolerance = tol * np.where(limit > 0, limit, limit[:-1].min(axis=0))
+        # Multipliers of single responses converge only as far as the responses are exact.
+        tolerance = np.where(self.exact, 1e-3 * tolerance, tolerance)
+        slope = np.zeros(limit.shape[1])
         for pricing in range(MAX_PRICINGS):
             self.S = safe_sparse_dot(self.A, self.x)
             force = self._force()
-            gradient = safe_sparse_dot(self.A.T, force)
-            error = subgradient_error(self.x, gradient, limit)
-            reachable = np.maximum(tolerance, rounding * np.linalg.norm(force, axis=0))
+            error = subgradient_error(self.x, safe_sparse_dot(self.A.T, force), limit)
+            reachable = np.maximum(
+                tolerance, ROUNDING * self.norms[:, None] * np.linalg.norm(force, axis=0)
+            )
             # The first round visits every neuron, for its slope.
             todo = np.flatnonzero((error > reachable).any(axis=0) | (pricing == 0))
             if len(todo) == 0:
                 break
-            for j in todo:
-                J = _working_set(self.x[:, j], error[:, j], tolerance[j])
-                columns = _gather(self.A, J)
-                lasso = OneSidedLasso(
-                    columns, target[:, j], self.weight[:, j], problem.active[:, j], limit[J, j]
-                )
-                x = lasso.minimise(self.x[J, j], 0.3 * tolerance[j])
-                slope[j] = _slope(lasso, x, problem.strict)
-                self.x[:, j] = 0.0
-                self.x[J, j] = x
+            # The matrices of one neuron are too small for the threads of BLAS.
+            with threadpool_limits(1, user_api="blas"):
+                for j in todo:
+                    excess = np.maximum(error[:, j] - reachable[:, j], 0.0)
+                    slope[j] = self._minimise_neuron(j, limit[:, j], 0.3 * tolerance[:, j], excess)
         return slope
+
+    def _minimise_neuron(self, j, limit, tol, excess):
+        J = _working_set(self.x[:, j], excess)
+        weight = self.weight[:, j]
+        target = self.target[:, j] - self.multiplier[:, j] / weight
+        active = self.problem.active[:, j]
+        lasso = OneSidedLasso(_gather(self.A, J), target, weight, active, limit[J])
+        x = lasso.minimise(self.x[J, j], tol[J])
+        self.x[:, j] = 0.0
+        self.x[J, j] = x
+        return _slope(lasso, x, self.problem.strict)
 
     def _force(self):
         """w h(S - t) of every row and neuron: lambda^-1 times the dual point."""
@@ -129,13 +143,23 @@ class _State:
         problem = self.problem
         deviation = problem.deviation(self.S)
         residual = problem.residual(deviation)
+        self.multiplier = self._kept(self._force())
         if problem.strict:
-            self.multiplier = np.where(problem.active, 0.0, self._force())
             self._adapt_weight(problem.violation(deviation), tol)
         new = self._next_alpha(residual, slope if problem.per_neuron else slope.sum())
         # The force, not the multiplier, is what changes with alpha: Xi = force / alpha.
-        self.multiplier *= np.broadcast_to(new / self.alpha, problem.shape[1])
-        self.alpha = new
+        # As a penalty, alpha shrinks until each round leaves a tenth of the residual, and then
+        # grows for the sake of the dual point, which it divides.
+        slow = residual > 0.1 * self.last_residual
+        penalty = self.alpha * np.where(residual <= problem.epsilon, 10.0, np.where(slow, 0.1, 1))
+        new = np.where(self.exact, penalty, new)
+        self.multiplier *= new / self.alpha
+        self.alpha, self.last_residual = new, residual
+
+    def _kept(self, force):
+        """The part of a force that is a multiplier: where responses are bounded one by one."""
+        bounded = ~self.problem.active if self.problem.strict else False
+        return np.where(self.exact | bounded, force, 0.0)
 
     def _next_alpha(self, residual, slope):
         """Newton's step towards ``residual(alpha) = epsilon``, kept between the bounds found.
@@ -176,16 +200,16 @@ def _gather(A, J):
     return np.asfortranarray(A[:, J].toarray()) if sparse.issparse(A) else A[:, J]
 
 
-def _working_set(x, error, tolerance):
+def _working_set(x, excess):
     """The support, the intercept, and the worst of the other inputs, as many as the support."""
-    support = x != 0
-    support[-1] = True
-    entering = np.flatnonzero(~support & (error > tolerance))
-    room = max(20, support.sum())
+    members = x != 0
+    members[-1] = True
+    entering = np.flatnonzero(~members & (excess > 0))
+    room = max(20, members.sum())
     if len(entering) > room:
-        entering = entering[np.argpartition(-error[entering], room)[:room]]
-    support[entering] = True
-    return np.flatnonzero(support)
+        entering = entering[np.argpartition(-excess[entering], room)[:room]]
+    members[entering] = True
+    return np.flatnonzero(members)
 
 
 def _slope(lasso, x, strict):
