@@ -1,0 +1,198 @@
+"""Parallel and cascade: the inputs, targets, radius and upper bound that each layer gets.
+
+Both schemes start from the outputs of the original network, ``outputs[l]`` being the inputs of
+layer ``l`` (numbered from 0) and ``outputs[l + 1]`` what it passes on.
+"""
+
+import math
+import warnings
+
+import numpy as np
+from scipy.linalg import lstsq
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import gen_even_slices
+from sklearn.utils.parallel import Parallel, delayed
+
+from ._layer import merge_results, solve_layer
+from ._network import affine
+from ._problem import LayerProblem, stack_intercept
+from .exceptions import InfeasibleError
+
+# Neurons that are solved together where each has its own epsilon. The number does not depend on
+# n_jobs, so neither do the results.
+_NEURONS_PER_TASK = 128
+
+
+def parallel(network, outputs, *, epsilon, per_neuron, solve, **program):
+    """Every layer with the inputs and targets of the original network.
+
+    Parameters
+    ----------
+    network : Network
+        The original network.
+    outputs : list of n_layers + 1 arrays
+        Its outputs on the calibration data, from the data itself to the output layer.
+    epsilon : sequence of n_layers floats
+        Relative to the norm of the targets of each layer.
+    per_neuron : bool
+        One radius for each neuron instead of one for the layer.
+    solve : callable
+        ``solve(problems) -> results``, see :func:`solve_problems`.
+    **program : dict
+        `inactive` and `penalize_intercept` of :class:`LayerProblem`.
+
+    Returns
+    -------
+    problems : list of LayerProblem
+    results : list of LayerResult
+    """
+    problems = [
+        _original_problem(network, outputs, layer, epsilon[layer], per_neuron, program)
+        for layer in range(network.n_layers)
+    ]
+    return problems, solve(problems)
+
+
+def cascade(network, outputs, *, epsilon, gamma, kappa, per_neuron, solve, **program):
+    """Every layer with the inputs that the pruned layers before it give it, and original targets.
+
+    The first layer is as in :func:`parallel`, and `epsilon` a single float, for it. The radius of
+    the others is what the original weights would leave, times the square root of
+    ``gamma[layer]``, and times `kappa` at the output layer (Aghasi et al. 2017, section 3.2).
+    Other parameters and returned values are those of :func:`parallel`.
+
+    Raises
+    ------
+    InfeasibleError
+        If no output layer reaches the radius that `kappa` asks for.
+    """
+    problems, results = [], []
+    inputs = outputs[0]
+    for layer in range(network.n_layers):
+        if layer == 0:
+            problem = _original_problem(network, outputs, 0, epsilon, per_neuron, program)
+        else:
+            slack = math.sqrt(gamma[layer]) * (kappa if network.is_output(layer) else 1.0)
+            problem = _cascade_problem(network, outputs, layer, inputs, slack, per_neuron, program)
+            if slack < 1.0:
+                _check_feasible(problem, network.n_layers, kappa)
+        (result,) = solve([problem], first=layer)
+        problems.append(problem)
+        results.append(result)
+        inputs = network.activate(layer, affine(inputs, result.coef, result.intercept))
+    return problems, results
+
+
+def _original_problem(network, outputs, layer, epsilon, per_neuron, program):
+    target = _target(network, outputs, layer)
+    radius = epsilon * _norm(target, per_neuron)
+    matched = not network.is_relu(layer)
+    return LayerProblem(outputs[layer], target, radius, matched=matched, **program)
+
+
+def _target(network, outputs, layer):
+    """What to match: the outputs of a relu layer, else the responses before the activation."""
+    if network.is_relu(layer) or network.is_output(layer):
+        return outputs[layer + 1]
+    return network.respond(layer, outputs[layer])
+
+
+def _cascade_problem(network, outputs, layer, inputs, slack, per_neuron, program):
+    """The program in which the original weights are feasible, by the slack to spare."""
+    target = _target(network, outputs, layer)
+    unpruned = network.respond(layer, inputs)
+    if not network.is_relu(layer):
+        radius = slack * _norm(unpruned - target, per_neuron)
+        return LayerProblem(inputs, target, radius, matched=True, **program)
+    active = target > 0
+    leak = np.where(active, 0, np.maximum(unpruned, 0))
+    error = np.where(active, unpruned - target, 0)
+    if program["inactive"] == "strict":
+        # The paper takes V = unpruned there; its positive part keeps the same bound on the
+        # outputs and is never harder to satisfy.
+        return LayerProblem(inputs, target, slack * _norm(error, per_neuron), upper=leak, **program)
+    return LayerProblem(inputs, target, slack * _norm(error + leak, per_neuron), **program)
+
+
+def _norm(Y, per_neuron):
+    return np.linalg.norm(Y.astype(np.float64, copy=False), axis=0 if per_neuron else None)
+
+
+def _check_feasible(problem, n_layers, kappa):
+    """Compare the radius with the least-squares error, the smallest that any weights reach."""
+    inputs = stack_intercept(problem.A, np.float64)
+    target = problem.Y.astype(np.float64)
+    fitted = inputs @ lstsq(inputs, target, lapack_driver="gelsy")[0]
+    smallest = _norm(target - fitted, problem.per_neuron)
+    if np.all(smallest <= problem.epsilon * (1 + 1e-6)):
+        return
+    # Where the radius is zero, so is the smallest error.
+    works = kappa * float(np.max(smallest / np.where(problem.epsilon > 0, problem.epsilon, 1.0)))
+    # Rounded up to three digits, so that the value in the message does work.
+    unit = 10.0 ** (math.floor(math.log10(works)) - 2)
+    works = min(math.ceil(works / unit) * unit, 1.0)
+    raise InfeasibleError(
+        f"layer {n_layers} of {n_layers}: no solution with kappa={kappa:g}; the smallest that "
+        f"works here is {works:.3g}"
+    )
+
+
+def solve_problems(problems, *, first=0, n_layers, n_jobs=None, verbose=0, **options):
+    """Solve the programs of some layers, through joblib.
+
+    Parameters
+    ----------
+    problems : list of LayerProblem
+        Layers that do not depend on each other.
+    first : int, default=0
+        Number of the first of them in the network, for the report.
+    n_layers : int
+        Number of layers of the network, for the report.
+    n_jobs : int, default=None
+        Tasks at a time: layers, or blocks of neurons where each has its own epsilon. The worker
+        processes share the cores, so that BLAS does not oversubscribe them.
+    verbose : int, default=0
+        From 1 on, a line per layer; from 2 on, the progress of each solve.
+    **options : dict
+        Passed on to :func:`solve_layer`.
+
+    Returns
+    -------
+    results : list of LayerResult
+    """
+    blocks = [_neuron_blocks(problem) for problem in problems]
+    answers = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_solve_task)(task, verbose=verbose, **options)
+        for problem, slices in zip(problems, blocks, strict=True)
+        for task in ([problem] if len(slices) == 1 else map(problem.columns, slices))
+    )
+    results = []
+    for number, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first + 1):
+        result = merge_results(problem, [next(answers) for _ in slices])
+        results.append(result)
+        if verbose:
+            print(_progress_line(number, n_layers, problem, result), flush=True)
+    return results
+
+
+def _neuron_blocks(problem):
+    n_neurons = problem.shape[1]
+    n_blocks = math.ceil(n_neurons / _NEURONS_PER_TASK) if problem.per_neuron else 1
+    return list(gen_even_slices(n_neurons, n_blocks))
+
+
+def _solve_task(problem, **options):
+    with warnings.catch_warnings():
+        # A warning would stay in the worker process; merge_results gives it for the whole layer.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return solve_layer(problem, **options)
+
+
+def _progress_line(number, n_layers, problem, result):
+    kept, size = np.count_nonzero(result.coef), result.coef.size
+    return (
+        f"[NetTrim] layer {number} of {n_layers}: {problem.shape[0]} x {problem.shape[1]}, "
+        f"kept {kept:,} of {size:,} ({kept / size:.1%}), "
+        f"epsilon {np.linalg.norm(result.epsilon):.3g}, gap {result.gap:.1e}, "
+        f"{result.seconds:.1f} s"
+    )
