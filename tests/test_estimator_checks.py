@@ -1,0 +1,15 @@
+"""scikit-learn's own checks of an estimator."""
+
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sknettrim import NetTrim
+
+TRAINING = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "max_iter": 2000, "random_state": 0}
+
+
+@parametrize_with_checks(
+    [NetTrim(MLPClassifier(**TRAINING)), NetTrim(MLPRegressor(**TRAINING))],
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
