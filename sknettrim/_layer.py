@@ -312,11 +312,11 @@ def solve_layer(
         converged=proof.error() <= tol,
         seconds=time.perf_counter() - begin,
     )
-    _warn_unless_converged(problem, result)
+    _warn_unless_converged(problem, result, "the layer")
     return result
 
 
-def merge_results(problem, results):
+def merge_results(problem, results, name="the layer"):
     """The results of consecutive blocks of neurons as one result for the whole layer.
 
     Blocks are independent, as they are when each neuron has its own ball: objectives add up.
@@ -327,6 +327,8 @@ def merge_results(problem, results):
         The whole layer.
     results : list of LayerResult
         Of its blocks, in order.
+    name : str, default="the layer"
+        What a warning calls it.
 
     Returns
     -------
@@ -336,7 +338,7 @@ def merge_results(problem, results):
         merged = results[0]
     else:
         merged = _merge(problem, results)
-    _warn_unless_converged(problem, merged)
+    _warn_unless_converged(problem, merged, name)
     return merged
 
 
@@ -390,15 +392,16 @@ def _as_start(problem, result):
     return Solution(result.coef, result.intercept, D / scale, 0)
 
 
-def _warn_unless_converged(problem, result):
+def _warn_unless_converged(problem, result, name):
     if result.converged:
         return
     p, m = problem.shape
     warnings.warn(
-        f"the layer of shape {p} x {m} did not converge in {result.n_iter} iterations: "
+        f"{name} ({p} x {m}) did not converge in {result.n_iter} iterations: "
         f"gap {result.gap:.1e}, residual {problem.excess(np.asarray(result.residual)):+.1e} "
         f"relative to epsilon, violation {result.violation:.1e}, price {result.price:.1e}. "
-        "Its constraints hold only to that accuracy. Raise max_iter or tol.",
+        "Its constraints hold to that accuracy only. Raise tol; or max_iter, if that many "
+        "iterations were used; or try solver='cvxpy'.",
         ConvergenceWarning,
         stacklevel=3,
     )

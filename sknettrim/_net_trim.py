@@ -89,7 +89,8 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
         Iterations of the solver, per layer.
     max_samples : int or float, default=None
         Rows of X to calibrate on, a number or a share, drawn without replacement; None for all.
-        A few thousand suffice. At least 2 rows.
+        The time grows with them. Several times as many as the widest layer has inputs usually
+        suffice; fewer leave the pruned network free between them. At least 2 rows.
     random_state : int, RandomState instance or None, default=None
         Draws those rows.
     n_jobs : int, default=None

@@ -168,10 +168,11 @@ def solve_problems(problems, *, first=0, n_layers, n_jobs=None, verbose=0, **opt
     )
     results = []
     for number, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first + 1):
-        result = merge_results(problem, [next(answers) for _ in slices])
+        name = f"layer {number} of {n_layers}"
+        result = merge_results(problem, [next(answers) for _ in slices], name)
         results.append(result)
         if verbose:
-            print(_progress_line(number, n_layers, problem, result), flush=True)
+            print(_progress_line(name, problem, result), flush=True)
     return results
 
 
@@ -188,10 +189,10 @@ def _solve_task(problem, **options):
         return solve_layer(problem, **options)
 
 
-def _progress_line(number, n_layers, problem, result):
+def _progress_line(name, problem, result):
     kept, size = np.count_nonzero(result.coef), result.coef.size
     return (
-        f"[NetTrim] layer {number} of {n_layers}: {problem.shape[0]} x {problem.shape[1]}, "
+        f"[NetTrim] {name}: {problem.shape[0]} x {problem.shape[1]}, "
         f"kept {kept:,} of {size:,} ({kept / size:.1%}), "
         f"epsilon {np.linalg.norm(result.epsilon):.3g}, gap {result.gap:.1e}, "
         f"{result.seconds:.1f} s"

@@ -63,7 +63,8 @@ def warn_unused_epsilon(epsilon):
     if len(set(epsilon)) > 1:
         warnings.warn(
             "in the cascade only the first value of epsilon counts: the other layers get theirs "
-            "from the error they inherit, times gamma. Set gamma to rule them.",
+            "from the error they inherit, times gamma. Give one epsilon, and gamma (a factor >= 1, "
+            "or one per layer) for the others.",
             UserWarning,
             stacklevel=4,  # the caller of fit
         )

@@ -37,7 +37,7 @@ class OneSidedLasso:
         for _ in range(MAX_STEPS):
             force, loss = self._loss(s)
             gradient = self.B.T @ force
-            reachable = np.maximum(tol, ROUNDING * self.norms * np.linalg.norm(force))
+            reachable = np.maximum(tol, self.norms * rounding(s, force, self.weight))
             if np.all(subgradient_error(x, gradient, self.limit) <= reachable):
                 break
             step = self._proximal_newton_step(x, s, gradient, 0.1 * reachable)
@@ -45,10 +45,8 @@ class OneSidedLasso:
             promised = np.dot(gradient, step) + np.dot(self.limit, np.abs(x + step) - np.abs(x))
             rate = self.B @ step
             new, s_new = x + step, s + rate
-            if (
-                self._loss(s_new)[1] + np.dot(self.limit, np.abs(new))
-                > value + SUFFICIENT * promised
-            ):
+            new_value = self._loss(s_new)[1] + np.dot(self.limit, np.abs(new))
+            if new_value > value + SUFFICIENT * promised:
                 new = self._search(x, s, step, rate)
                 s_new = self.B @ new
                 if np.array_equal(new, x):
@@ -127,6 +125,12 @@ def gram_lasso(hessian, linear, limit, sign, tol):
             return x
         sign = np.where(wrong, 0.0, np.where(entering, -np.sign(gradient), sign))
     return None
+
+
+def rounding(s, force, weight):
+    """What rounding leaves of an exact residual, per column: the least error of a gradient."""
+    size = np.where(force != 0, weight * np.abs(s), 0.0) + np.abs(force)
+    return ROUNDING * np.linalg.norm(size, axis=0)
 
 
 def subgradient_error(x, gradient, limit):

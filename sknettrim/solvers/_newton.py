@@ -17,11 +17,11 @@ from threadpoolctl import threadpool_limits
 
 from .._problem import column_norms, stack_intercept
 from ._base import Solution
-from ._lasso import ROUNDING, OneSidedLasso, solve_spd, subgradient_error
+from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
 
 # Weight of the inactive rows in the augmented Lagrangian, relative to the active ones.
 STRICT_WEIGHT = 10.0
-MAX_STRICT_WEIGHT = 1e6
+MAX_STRICT_WEIGHT = 1e4
 # Subproblems are solved this much more accurately than the layer.
 INNER_TOL = 0.1
 # A ball this small, relative to the targets, is a point, and its alpha too small to compute with:
@@ -29,6 +29,8 @@ INNER_TOL = 0.1
 EXACT = 1e-7
 MAX_ROUNDS = 60
 MAX_PRICINGS = 30
+# Visits that do not halve the error of a neuron, after which it is at the limit of precision.
+MAX_STALLS = 3
 # Rounds without a better solution after which none is expected.
 STALLED = 15
 
@@ -44,13 +46,14 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
         if verbose > 1:
             print(
                 f"  newton {iteration:3d}: gap {certificate.gap:9.2e}  "
-                f"excess {certificate.excess:9.2e}  violation {certificate.violation:8.2e}"
+                f"excess {certificate.excess:9.2e}  violation {certificate.violation:8.2e}  "
+                f"price {certificate.price:8.2e}"
             )
         if certificate.error() < best_error:
             best, best_error, best_at = solution, certificate.error(), iteration
         if best_error <= tol or iteration - best_at >= STALLED:
             break
-        state.update_multipliers(slope, tol)
+        state.update_multipliers(slope, certificate, tol)
     return best
 
 
@@ -100,16 +103,19 @@ class _State:
         tolerance = tol * np.where(limit > 0, limit, limit[:-1].min(axis=0))
         # Multipliers of single responses converge only as far as the responses are exact.
         tolerance = np.where(self.exact, 1e-3 * tolerance, tolerance)
-        slope = np.zeros(limit.shape[1])
+        slope, stalls = np.zeros(limit.shape[1]), np.zeros(limit.shape[1])
+        last = np.inf
         for pricing in range(MAX_PRICINGS):
             self.S = safe_sparse_dot(self.A, self.x)
             force = self._force()
             error = subgradient_error(self.x, safe_sparse_dot(self.A.T, force), limit)
             reachable = np.maximum(
-                tolerance, ROUNDING * self.norms[:, None] * np.linalg.norm(force, axis=0)
+                tolerance, self.norms[:, None] * rounding(self.S, force, self.weight)
             )
+            worst = np.max(error / reachable, axis=0)
+            stalls, last = np.where(worst > 0.5 * last, stalls + 1, 0), worst
             # The first round visits every neuron, for its slope.
-            todo = np.flatnonzero((error > reachable).any(axis=0) | (pricing == 0))
+            todo = np.flatnonzero((worst > 1) & (stalls < MAX_STALLS) | (pricing == 0))
             if len(todo) == 0:
                 break
             # The matrices of one neuron are too small for the threads of BLAS.
@@ -138,14 +144,12 @@ class _State:
 
     # The multipliers ----------------------------------------------------------------------
 
-    def update_multipliers(self, slope, tol):
+    def update_multipliers(self, slope, certificate, tol):
         """One step of the method of multipliers (strict), and of Newton's for alpha."""
-        problem = self.problem
-        deviation = problem.deviation(self.S)
-        residual = problem.residual(deviation)
+        problem, residual = self.problem, certificate.residual
         self.multiplier = self._kept(self._force())
-        if problem.strict:
-            self._adapt_weight(problem.violation(deviation), tol)
+        if problem.strict and max(certificate.violation, certificate.price) > 0.1 * tol:
+            self._adapt_weight(certificate.violation)
         new = self._next_alpha(residual, slope if problem.per_neuron else slope.sum())
         # The force, not the multiplier, is what changes with alpha: Xi = force / alpha.
         # As a penalty, alpha shrinks until each round leaves a tenth of the residual, and then
@@ -165,12 +169,16 @@ class _State:
         """Newton's step towards ``residual(alpha) = epsilon``, kept between the bounds found.
 
         The residual grows with alpha; while the support stays the same, its square is linear in
-        alpha^2. The bounds widen a little each time, as the other multipliers move.
+        alpha^2. As the other multipliers move, so may the solution: bounds that leave it no room
+        are forgotten.
         """
         alpha, epsilon = self.alpha, self.problem.epsilon
         inside = residual <= epsilon
-        lower = np.where(inside, alpha, 0.98 * self.alpha_bounds[0])
-        upper = np.where(inside, 1.02 * self.alpha_bounds[1], alpha)
+        lower = np.where(inside, alpha, self.alpha_bounds[0])
+        upper = np.where(inside, self.alpha_bounds[1], alpha)
+        tight = upper < 1.1 * lower
+        lower = np.where(tight & ~inside, 0.0, lower)
+        upper = np.where(tight & inside, np.inf, upper)
         self.alpha_bounds = lower, upper
         square = 1 + (epsilon**2 - residual**2) / np.maximum(slope, np.finfo(float).tiny)
         far = np.clip(square, 0.01, 100.0) != square
@@ -180,9 +188,9 @@ class _State:
         with np.errstate(invalid="ignore"):
             return np.where(bounded & bad, np.sqrt(lower * upper), new)
 
-    def _adapt_weight(self, violation, tol):
+    def _adapt_weight(self, violation):
         """Heavier inactive rows converge in fewer rounds, until they cost digits."""
-        if violation > max(0.1 * self.last_violation, 0.1 * tol):
+        if violation > 0.1 * self.last_violation:
             heavier = np.minimum(10 * self.weight, MAX_STRICT_WEIGHT)
             self.weight = np.where(self.problem.active, 1.0, heavier)
         self.last_violation = violation
