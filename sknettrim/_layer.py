@@ -14,11 +14,15 @@ from sklearn.utils.extmath import safe_sparse_dot
 from threadpoolctl import threadpool_limits
 
 from ._presolve import reduce
-from ._problem import LayerProblem
+from ._problem import LayerProblem, column_norms
 from .solvers import SOLVERS, Solution, zero
 
 # Multiplications in a product of inputs and weights below which one thread is fastest.
 SMALL_LAYER = 1e8
+# Dual constraints this far from tight, relative to the penalty, belong to weights of zero.
+SLACK = 1e-2
+# Responses of a weight this small, relative to epsilon, are lost in the tolerance.
+NEGLIGIBLE = 1e-3
 # What every solver takes; anything else it takes is an option of its own.
 COMMON_ARGUMENTS = {"problem", "tol", "max_iter", "start", "verbose"}
 
@@ -297,7 +301,7 @@ def solve_layer(
     solution = reduction.expand(reduced)
     dtype = problem.Y.dtype
     coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
-    proof = problem.certify(coef, intercept, solution.Xi)
+    coef, proof = _complementary(problem, coef, intercept, solution.Xi, tol)
     result = LayerResult(
         coef=coef,
         intercept=intercept,
@@ -347,24 +351,44 @@ def _merge(problem, results):
         return sum(getattr(result, name) for result in results)
 
     objective, bound = total("objective"), total("dual_objective")
+    scale = objective or bound or 1.0
     widths = np.cumsum([result.coef.shape[1] for result in results])[:-1]
     norms = [np.linalg.norm(part) for part in np.split(problem.Y, widths, axis=1)]
     leaks = [r.violation * (norm or 1.0) for r, norm in zip(results, norms, strict=True)]
-    price = sum(result.price * result.objective for result in results)
+    price = sum(r.price * (r.objective or r.dual_objective) for r in results)
     return LayerResult(
         coef=np.hstack([result.coef for result in results]),
         intercept=np.hstack([result.intercept for result in results]),
         objective=objective,
         dual_objective=bound,
-        gap=(objective - bound) / objective if objective > 0 else -bound,
+        gap=(objective - bound) / scale,
         epsilon=np.hstack([result.epsilon for result in results]),
         residual=np.hstack([result.residual for result in results]),
         violation=float(np.linalg.norm(leaks) / (np.linalg.norm(norms) or 1.0)),
-        price=price / objective if objective > 0 else 0.0,
+        price=price / scale,
         n_iter=max(result.n_iter for result in results),
         converged=all(result.converged for result in results),
         seconds=total("seconds"),
     )
+
+
+def _complementary(problem, coef, intercept, Xi, tol):
+    """Drop weights that complementary slackness says are zero, or that nothing would notice.
+
+    Only as far as the proof bears it.
+    """
+    proof = problem.certify(coef, intercept, Xi)
+    effect = np.abs(coef) * column_norms(problem.A)[:, None]
+    unnoticed = effect < NEGLIGIBLE * problem.epsilon
+    slack = problem.slack(Xi) > SLACK
+    for zero_weights in (unnoticed | slack, slack):
+        sparser = np.where(zero_weights, 0, coef).astype(coef.dtype)
+        if np.array_equal(sparser, coef):
+            continue
+        its_proof = problem.certify(sparser, intercept, Xi)
+        if its_proof.error() <= tol:
+            return sparser, its_proof
+    return coef, proof
 
 
 def _blas_threads(problem):
@@ -388,8 +412,9 @@ def _as_start(problem, result):
     """A result as a starting point, its dual guessed: at an optimum it is along the deviation."""
     D = problem.deviation(problem.responses(result.coef, result.intercept))
     slopes = np.max(np.abs(safe_sparse_dot(problem.A.T, D)), axis=0)
-    scale = np.median(slopes[slopes > 0]) if np.any(slopes > 0) else 1.0
-    return Solution(result.coef, result.intercept, D / scale, 0)
+    if not problem.per_neuron:
+        slopes = np.max(slopes)
+    return Solution(result.coef, result.intercept, D / np.where(slopes > 0, slopes, 1.0), 0)
 
 
 def _warn_unless_converged(problem, result, name):

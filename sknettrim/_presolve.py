@@ -1,4 +1,4 @@
-"""What needs no solver: inputs that are always zero, and neurons that a constant answers."""
+"""What needs no solver: inputs that are zero or repeated, and neurons that a constant answers."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,7 @@ class Reduction:
 
 
 def reduce(problem):
-    """Leave out zero inputs, whose weights are zero, and neurons whose weights all are."""
+    """Leave out inputs whose weights may be zero, and neurons whose weights all are."""
     constants, deviation = _constant_fit(problem)
     limit = problem.epsilon
     if not problem.per_neuron and np.linalg.norm(deviation) > limit:
@@ -51,6 +51,8 @@ def reduce(problem):
         limit = NEGLIGIBLE * limit
     neurons = deviation > limit
     inputs = _nonzero_columns(problem.A)
+    if problem.penalty_weights is None:
+        inputs &= _first_of_equal_columns(problem.A)
     if not inputs.any():
         # Solvers want at least one.
         inputs[0] = True
@@ -99,3 +101,17 @@ def _nonzero_columns(A):
     if sparse.issparse(A):
         return np.asarray(abs(A).max(axis=0).todense()).ravel() > 0
     return np.any(A != 0, axis=0)
+
+
+def _first_of_equal_columns(A):
+    """Mask of the columns that no column before them equals: weights need not be shared."""
+    weights = np.random.default_rng(0).standard_normal(A.shape[0])
+    keys = np.asarray(A.T @ weights)
+    first = np.ones(A.shape[1], dtype=bool)
+    # Equal columns have equal keys, and nearly always the other way round too.
+    order = np.argsort(keys, kind="stable")
+    for j in np.flatnonzero(keys[order][1:] == keys[order][:-1]) + 1:
+        before, here = A[:, [order[j - 1]]], A[:, [order[j]]]
+        difference = before - here
+        first[order[j]] = np.any((difference.data if sparse.issparse(A) else difference) != 0)
+    return first

@@ -138,8 +138,10 @@ class LayerProblem:
 
     def objective(self, U, c):
         """Weighted l1 norm of the weights."""
-        weighted = np.abs(U) if self.penalty_weights is None else np.abs(U) * self.penalty_weights
-        return float(weighted.sum() + self.penalize_intercept * np.abs(c).sum())
+        weighted = np.abs(U, dtype=np.float64)
+        if self.penalty_weights is not None:
+            weighted *= self.penalty_weights
+        return float(weighted.sum() + self.penalize_intercept * np.abs(c, dtype=np.float64).sum())
 
     def deviation(self, S):
         """S - Y on Omega, the part above V off it: zero exactly where nothing is wrong."""
@@ -170,7 +172,7 @@ class LayerProblem:
         """||max(S - V, 0)|| off Omega, relative to ||Y||; 0 unless strict."""
         if not self.strict:
             return 0.0
-        scale = np.linalg.norm(self.Y)
+        scale = np.linalg.norm(np.asarray(self.Y, dtype=np.float64))
         return float(np.linalg.norm(np.where(self.active, 0.0, D)) / (scale if scale > 0 else 1.0))
 
     # Dual -------------------------------------------------------------------------------------
@@ -188,13 +190,20 @@ class LayerProblem:
             shift = Xi.sum(axis=0) / np.maximum(count, 1)
             Xi -= np.where(self.active, shift, 0.0)
             Xi[:, count == 0] = 0.0
-        correlation = np.abs(safe_sparse_dot(self.A.T, Xi))
-        if self.penalty_weights is not None:
-            correlation /= self.penalty_weights
+        correlation = self._correlation(Xi)
         scale = correlation.max(axis=0, initial=1.0)
         if self.penalize_intercept:
             scale = np.maximum(scale, np.abs(Xi.sum(axis=0)))
         return Xi / scale
+
+    def _correlation(self, Xi):
+        """|A' Xi| / R, at most 1 where dual feasible; below 1 only where weights are zero."""
+        correlation = np.abs(safe_sparse_dot(self.A.T, Xi))
+        return correlation if self.penalty_weights is None else correlation / self.penalty_weights
+
+    def slack(self, Xi):
+        """1 - |A' Xi| / R at the feasible point near `Xi`: complementary to the weights."""
+        return 1 - self._correlation(self.feasible_dual(Xi))
 
     def dual_objective(self, Xi):
         """Lower bound on the optimum, for a dual point that is feasible."""
@@ -219,14 +228,15 @@ class LayerProblem:
         # Xi = 0 is always dual feasible, so the bound is never below zero.
         Xi = self.feasible_dual(Xi)
         bound = max(self.dual_objective(Xi), 0.0)
+        scale = objective or bound or 1.0
         return Certificate(
             objective=objective,
             dual_objective=bound,
-            gap=(objective - bound) / objective if objective > 0 else -bound,
+            gap=(objective - bound) / scale,
             residual=residual if self.per_neuron else float(residual),
             excess=self.excess(residual),
             violation=self.violation(D),
-            price=self._price(D, residual, Xi) / objective if objective > 0 else 0.0,
+            price=self._price(D, residual, Xi) / scale,
         )
 
 

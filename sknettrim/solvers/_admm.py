@@ -49,6 +49,8 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     Solution
         The first point that the problem certifies to `tol`, or the last one reached.
     """
+    if start is not None and problem.certify(start.U, start.c, start.Xi).error() <= tol:
+        return start
     iterate = _Iterate(problem, start, _working_type(problem, tol))
     history = []
     goal = tol

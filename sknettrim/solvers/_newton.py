@@ -112,7 +112,8 @@ class _State:
             reachable = np.maximum(
                 tolerance, self.norms[:, None] * rounding(self.S, force, self.weight)
             )
-            worst = np.max(error / reachable, axis=0)
+            with np.errstate(over="ignore"):
+                worst = np.max(error / np.maximum(reachable, np.finfo(float).tiny), axis=0)
             stalls, last = np.where(worst > 0.5 * last, stalls + 1, 0), worst
             # The first round visits every neuron, for its slope.
             todo = np.flatnonzero((worst > 1) & (stalls < MAX_STALLS) | (pricing == 0))
@@ -180,7 +181,8 @@ class _State:
         lower = np.where(tight & ~inside, 0.0, lower)
         upper = np.where(tight & inside, np.inf, upper)
         self.alpha_bounds = lower, upper
-        square = 1 + (epsilon**2 - residual**2) / np.maximum(slope, np.finfo(float).tiny)
+        with np.errstate(over="ignore"):
+            square = 1 + (epsilon**2 - residual**2) / np.maximum(slope, np.finfo(float).tiny)
         far = np.clip(square, 0.01, 100.0) != square
         new = alpha * np.sqrt(np.clip(square, 0.01, 100.0))
         bounded = (lower > 0) & np.isfinite(upper)

@@ -1,0 +1,389 @@
+"""Both solvers against each other, the optimality conditions and a conic solver."""
+
+import os
+import tracemalloc
+import warnings
+import zlib
+from itertools import product
+
+import numpy as np
+import pytest
+from _layers import CONDITIONS, STORAGE, random_layer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso
+from sklearn.neural_network import MLPClassifier
+
+from sknettrim import NetTrim, trim_layer
+from sknettrim._layer import solve_layer
+from sknettrim._network import Network
+from sknettrim._presolve import reduce
+from sknettrim.solvers import SOLVERS
+from sknettrim.solvers._lasso import (
+    OneSidedLasso,
+    _line_search,
+    gram_lasso,
+    solve_spd,
+    subgradient_error,
+)
+
+PROGRAMS = {
+    f"{kind}-{'neuron' if per_neuron else 'layer'}-{'penalised' if penalised else 'free'}": {
+        "matched": kind == "identity",
+        "strict": kind != "budget",
+        "per_neuron": per_neuron,
+        "penalize_intercept": penalised,
+    }
+    for kind, per_neuron, penalised in product(
+        ["strict", "budget", "identity"], [False, True], [False, True]
+    )
+}
+# What a conic solver knows of the optimum, relative to it.
+CONIC = 1e-6
+
+
+@pytest.fixture
+def seed(request):
+    """Drawn from the name of the test; another SKNETTRIM_SEED draws others."""
+    drawn = zlib.crc32(f"{request.node.name} {os.environ.get('SKNETTRIM_SEED', 0)}".encode())
+    print(f"seed={drawn}")  # shown where the test fails
+    return drawn
+
+
+@pytest.fixture(params=PROGRAMS.values(), ids=PROGRAMS)
+def program(request):
+    return request.param
+
+
+@pytest.fixture(params=SOLVERS)
+def solver(request):
+    return request.param
+
+
+def solve(layer, solver, tol):
+    """(U, c, Xi), the dual point included, which results do not carry."""
+    reduction = reduce(layer.problem())
+    reduced = SOLVERS[solver](reduction.problem, tol=tol, max_iter=2000)
+    solution = reduction.expand(reduced)
+    return solution.U, solution.c, solution.Xi
+
+
+def assert_feasible(layer, U, c, tol):
+    """Inside the constraint set, and so within the guarantee, to a relative `tol`."""
+    S = layer.A @ U.astype(float) + c.astype(float)
+    assert layer.feasible(S, slack=tol * (1 + 1e-6))
+    if not layer.matched and layer.V is None:
+        norm = np.linalg.norm(layer.Y)
+        allowed = np.linalg.norm(layer.radius) * (1 + tol) + tol * norm
+        assert np.linalg.norm(np.maximum(S, 0) - layer.Y) <= allowed
+
+
+def assert_optimal(layer, result, tol, optimum):
+    """What a converged result claims, from its weights and the optimum of a conic solver."""
+    U, c = result.coef.astype(float), result.intercept.astype(float)
+    objective = layer.objective(U, c)
+    assert result.objective == pytest.approx(objective, rel=1e-6)
+    assert objective == pytest.approx(optimum, rel=tol + CONIC)
+    assert result.dual_objective <= optimum * (1 + CONIC)
+    assert abs(objective - result.dual_objective) <= tol * objective
+    assert_feasible(layer, U, c, tol)
+    np.testing.assert_allclose(result.residual, layer.residual(layer.A @ U + c), rtol=1e-6)
+
+
+# Every program -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_both_solvers_reach_the_optimum(program, dtype, storage, seed):
+    layer = random_layer(seed, n=60, p=10, m=3, dtype=dtype, **program)
+    optimum = layer.conic()[0]
+    for solver in SOLVERS:
+        result = trim_layer(
+            STORAGE[storage](layer.A.astype(dtype)),
+            layer.Y.astype(dtype),
+            solver=solver,
+            **layer.trim_arguments(0.1),
+        )
+        assert result.converged
+        assert result.coef.dtype == result.intercept.dtype == dtype
+        assert_optimal(layer, result, 1e-3, optimum)
+
+
+@pytest.mark.parametrize("kind", ["plain", "weighted", "cascade"])
+def test_solvers_return_their_own_proof(program, kind, solver, seed):
+    """Primal and dual point, checked against the optimality conditions in plain numpy."""
+    flags = {} if kind == "plain" else {kind: True}
+    layer = random_layer(seed, n=60, p=10, m=3, **flags, **program)
+    assert layer.prove(*solve(layer, solver, tol=1e-3)).error <= 1e-3
+
+
+def test_high_accuracy(program, seed):
+    layer = random_layer(seed, n=80, p=10, m=3, **program)
+    proof = layer.prove(*solve(layer, "admm", tol=1e-6))
+    assert proof.error <= 1e-6
+    assert proof.objective == pytest.approx(layer.conic()[0], rel=1e-6 + CONIC)
+
+
+def test_zeros_are_exact(program, solver, seed):
+    """A weight whose dual constraint is slack has to be zero, and is 0.0, not merely small."""
+    layer = random_layer(seed, n=80, p=12, m=3, **program)
+    U, _, Xi = solve(layer, solver, tol=1e-5)
+    slack = 1 - abs(layer.A.T @ layer.make_dual_feasible(Xi))
+    assert np.any(slack > 1e-2)
+    assert np.all(U[slack > 1e-2] == 0)
+
+
+# Bad conditioning ----------------------------------------------------------------------------
+
+SHAPES = {"tall": (150, 20), "wide": (25, 40)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("condition", [name for name in CONDITIONS if name != "good"])
+def test_badly_conditioned_layers_converge_or_say_that_they_did_not(
+    program, condition, shape, seed
+):
+    n, p = SHAPES[shape]
+    layer = random_layer(seed, n=n, p=p, m=3, epsilon=0.03, condition=condition, **program)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        result = solve_layer(layer.problem())
+    assert [w.category for w in caught] == [ConvergenceWarning] * (not result.converged)
+    U, c = result.coef, result.intercept
+    assert result.objective == pytest.approx(layer.objective(U, c), rel=1e-9)
+    if result.converged:
+        assert_feasible(layer, U, c, 1e-3)
+        # The claim holds for a bound that is one.
+        assert result.dual_objective <= layer.conic()[0] * (1 + 1e-5)
+        assert abs(result.objective - result.dual_objective) <= 1e-3 * result.objective
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_nearly_all_layers_converge(condition):
+    """At least 99 % of random layers, of any shape, at the default tolerance."""
+    rng, converged = np.random.default_rng(0), []
+    for seed in range(100):
+        flags = dict(zip(["matched", "strict", "per_neuron"], rng.random(3) < 0.5, strict=True))
+        n, p, m = (int(10 ** rng.uniform(*r)) for r in [(1.7, 2.5), (0.3, 1.8), (0, 1)])
+        layer = random_layer(
+            seed, n=n, p=p, m=m, epsilon=rng.choice([0.02, 0.2]), condition=condition, **flags
+        )
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            converged.append(solve_layer(layer.problem()).converged)
+    assert np.mean(converged) >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("seed", "shape", "options"),
+    [
+        (599, (187, 22, 7), {"epsilon": 0.05, "per_neuron": True, "penalize_intercept": True}),
+        (625, (58, 44, 7), {"epsilon": 0.6, "strict": False}),
+    ],
+)
+def test_a_residual_that_does_not_depend_on_alpha_does_not_overflow(seed, shape, options):
+    """Newton's step for alpha, the multiplier of the ball, is then infinite: seen once each."""
+    n, p, m = shape
+    layer = random_layer(seed, n=n, p=p, m=m, condition="six orders", **options)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        solve_layer(layer.problem())
+
+
+def test_one_iteration_is_not_enough_and_says_so(solver):
+    layer = random_layer(0)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        result = solve_layer(layer.problem(), max_iter=1, solver=solver)
+    assert [w.category for w in caught] == [ConvergenceWarning]
+    assert "8 x 3" in str(caught[0].message)
+    assert "did not converge in 1 iterations: gap" in str(caught[0].message)
+    assert result.converged is False
+    assert result.n_iter == 1
+    S = layer.A @ result.coef + result.intercept
+    np.testing.assert_allclose(result.residual, layer.residual(S))
+
+
+def two_spirals(n, rng):
+    """Two interleaved spirals of one and a half turns, in the square of side 6."""
+    arm, t = rng.integers(0, 2, n), 3 * np.pi * np.sqrt(rng.random(n))
+    angle = t + np.pi * arm
+    return t[:, None] / np.pi * np.column_stack([np.cos(angle), np.sin(angle)]), arm
+
+
+def test_two_spirals_of_the_paper():
+    """The supplement's network, 2-200-200-2, whose middle layer plain ADMM does not solve."""
+    X, y = two_spirals(1000, np.random.default_rng(0))
+    mlp = MLPClassifier((200, 200), learning_rate_init=3e-3, random_state=0).fit(X, y)
+    assert mlp.score(X, y) > 0.95
+    net = NetTrim(mlp, scheme="cascade", epsilon=0.01, gamma=1.1, kappa=0.5).fit(X)
+    assert all(layer.converged for layer in net.layers_)
+    assert np.count_nonzero(net.layers_[1].coef) <= 0.15 * 200 * 200
+    before, after = (Network.of(m).outputs(X)[-1] for m in (mlp, net.estimator_))
+    assert np.linalg.norm(after - before) < 0.1 * np.linalg.norm(before)
+
+
+# CSR -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(400, 30_000), (40_000, 250)], ids=["wide", "tall"])
+def test_csr_is_never_densified(shape, monkeypatch):
+    """No conversion to a dense array of its size, under any name: it would not fit."""
+    n, p = shape
+    rng = np.random.default_rng(0)
+    A = sparse.random_array(shape, density=1e-3, format="csr", rng=rng)
+    W = sparse.random_array((p, 2), density=20 / p, rng=rng).toarray() - 0.5 * (rng.random(2) < 0.5)
+    Y = np.maximum(A @ W, 0)
+
+    def refuse(self, *args, original, **kwargs):
+        assert np.prod(self.shape) < n * p / 2, "densified"
+        return original(self, *args, **kwargs)
+
+    for cls in (sparse.csr_array, sparse.csc_array, sparse.coo_array):
+        for name in ("toarray", "todense"):
+            original = getattr(cls, name)
+            monkeypatch.setattr(
+                cls, name, lambda *a, _original=original, **k: refuse(*a, original=_original, **k)
+            )
+    tracemalloc.start()
+    try:
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            trim_layer(A, Y, epsilon=0.2, max_iter=150)
+        assert tracemalloc.get_traced_memory()[1] < 8 * n * p
+    finally:
+        tracemalloc.stop()
+
+
+# Options -------------------------------------------------------------------------------------
+
+
+def test_another_conic_solver_by_name():
+    layer = random_layer(0)
+    options = {"solver": "SCS", "eps": 1e-7, "max_iters": 100_000}
+    result = solve_layer(layer.problem(), solver="cvxpy", solver_options=options)
+    assert_optimal(layer, result, 1e-3, layer.conic()[0])
+
+
+@pytest.mark.parametrize("name", ["MAGIC", "MOSEK"])
+def test_a_conic_solver_that_is_not_there(name):
+    with pytest.raises(ValueError, match=rf"(?s){name}.*Installed conic solvers: .*CLARABEL"):
+        solve_layer(random_layer(0).problem(), solver="cvxpy", solver_options={"solver": name})
+
+
+def test_options_that_a_solver_does_not_take():
+    with pytest.raises(ValueError, match=r"solver_options has \['rho'\], but solver='admm'"):
+        solve_layer(random_layer(0).problem(), solver_options={"rho": 1.0})
+
+
+def test_an_impossible_program_is_an_error_of_the_conic_solver():
+    """Targets that no weights reach, of inputs that say nothing."""
+    A, Y = np.ones((4, 1)), np.array([[1.0], [2.0], [3.0], [4.0]])
+    with pytest.raises(ValueError, match=r"found no solution .*'infeasible'"):
+        trim_layer(A, Y, epsilon=0, solver="cvxpy")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_impossible_program_does_not_converge(program, seed):
+    """Targets that have nothing to do with the inputs: said in one warning, and no other."""
+    layer = random_layer(seed, n=60, p=10, m=4, **program)
+    shuffled = np.random.default_rng(seed).permuted(layer.Y, axis=0)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        result = trim_layer(layer.A, shuffled, **layer.trim_arguments(0.1))
+    assert [w.category for w in caught] == [ConvergenceWarning]
+    assert not result.converged
+
+
+@pytest.mark.parametrize("verbose", [0, 2])
+@pytest.mark.parametrize("condition", ["good", "low rank"])
+def test_progress_is_printed_on_demand(verbose, condition, capsys):
+    layer = random_layer(0, n=100, p=20, m=5, epsilon=0.01, condition=condition)
+    solve_layer(layer.problem(), verbose=verbose)
+    assert ("admm" in capsys.readouterr().out) == (verbose > 1)
+
+
+# Warm start ----------------------------------------------------------------------------------
+
+
+def test_warm_start_reaches_the_same_objective_no_later(program, seed):
+    layer = random_layer(seed, n=80, p=10, m=3, **program)
+    arguments = layer.trim_arguments(0.1)
+    cold = trim_layer(layer.A, layer.Y, **arguments)
+    near = trim_layer(layer.A, layer.Y, **(arguments | {"epsilon": 0.11}))
+    for start in (cold, near):
+        warm = trim_layer(layer.A, layer.Y, warm_start=start, **arguments)
+        assert warm.converged
+        assert warm.objective == pytest.approx(cold.objective, rel=2e-3)
+    again = trim_layer(layer.A, layer.Y, warm_start=cold, **arguments)
+    assert again.n_iter <= cold.n_iter
+
+
+# The small lasso problems --------------------------------------------------------------------
+
+random_state = st.integers(0, 2**32 - 1)
+
+
+def random_lasso(seed, n=30, p=6):
+    rng = np.random.default_rng(seed)
+    B, t = rng.standard_normal((n, p)), rng.standard_normal(n)
+    limit = rng.uniform(0.1, 1.0, p) * np.max(abs(B.T @ t))
+    return rng, B, t, limit
+
+
+@given(seed=random_state)
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_gram_lasso_is_the_lasso_of_scikit_learn(seed):
+    rng, B, t, limit = random_lasso(seed)
+    x = gram_lasso(B.T @ B, -B.T @ t, limit, rng.integers(-1, 2, len(limit)) * 1.0, 1e-10)
+    # A weight on each coordinate is a scale of its column.
+    scaled = Lasso(alpha=1 / len(t), fit_intercept=False, tol=1e-12, max_iter=100_000)
+    expected = scaled.fit(B / limit, t).coef_ / limit
+    np.testing.assert_allclose(x, expected, atol=1e-6)
+    assert subgradient_error(x, B.T @ (B @ x - t), limit).max() <= 1e-9
+
+
+@given(seed=random_state, free=st.booleans(), shape=st.sampled_from([(40, 6), (12, 20)]))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_one_sided_lasso_is_optimal(seed, free, shape):
+    """Zero is a subgradient of the objective, which is written down again here."""
+    rng, B, t, limit = random_lasso(seed, *shape)
+    limit[-1] *= not free
+    active, weight = rng.random(len(t)) < 0.5, rng.uniform(1, 10, len(t))
+    active[: 2 * free] = True
+    x = OneSidedLasso(B, t, weight, active, limit).minimise(np.zeros(len(limit)), 1e-9)
+    r = B @ x - t
+    r[~active] = np.maximum(r[~active], 0)
+    gradient = B.T @ (weight * r)
+    kept = x != 0
+    np.testing.assert_allclose(gradient[kept], -limit[kept] * np.sign(x[kept]), atol=1e-7)
+    assert np.all(abs(gradient[~kept]) <= limit[~kept] + 1e-7)
+
+
+@given(seed=random_state)
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_line_search_finds_the_best_of_all_multiples(seed):
+    rng, B, t, limit = random_lasso(seed)
+    x = rng.standard_normal(6) * (rng.random(6) < 0.7)
+    step = rng.standard_normal(6)
+
+    def value(x):
+        return 0.5 * np.sum((B @ x - t) ** 2) + limit @ abs(x)
+
+    slope, curvature = (B @ step) @ (B @ x - t), np.sum((B @ step) ** 2)
+    best = _line_search(x, step, limit, slope, curvature)
+    grid = min(value(x + share * step) for share in np.linspace(0, 3, 301))
+    assert value(best) <= min(grid, value(x)) + 1e-9
+
+
+@given(seed=random_state, p=st.integers(0, 8))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_solve_spd(seed, p):
+    rng = np.random.default_rng(seed)
+    B, x = rng.standard_normal((p + 10, p)), rng.standard_normal(p)
+    matrix = B.T @ B
+    np.testing.assert_allclose(solve_spd(matrix, matrix @ x), x, rtol=1e-6, atol=1e-8)
+    twice = np.block([[matrix, matrix], [matrix, matrix]])
+    solution = solve_spd(twice, np.tile(matrix @ x, 2))
+    np.testing.assert_allclose(twice @ solution, np.tile(matrix @ x, 2), rtol=1e-5, atol=1e-5)
+
+
+def test_solve_spd_of_nothing():
+    np.testing.assert_allclose(solve_spd(np.zeros((2, 2)), np.zeros(2)), 0)
