@@ -51,7 +51,7 @@ BAD = {
     "Y is a vector": ({"Y": Y[:, 0]}, "Expected 2D array"),
     "Y is sparse": (
         {"Y": sparse.csr_array(Y)},
-        "'Y' parameter .* must be an array-like. Got <Compressed Sparse Row",
+        "'Y' parameter .* must be an array-like. Got <",
     ),
     "Y is not of a relu": ({"Y": with_entry(Y, -1)}, "no relu layer puts out"),
     "rows do not match": ({"Y": Y[1:]}, "inconsistent numbers of samples"),

@@ -230,8 +230,8 @@ def test_csr_is_never_densified(shape, monkeypatch):
     """No conversion to a dense array of its size, under any name: it would not fit."""
     n, p = shape
     rng = np.random.default_rng(0)
-    A = sparse.random_array(shape, density=1e-3, format="csr", rng=rng)
-    W = sparse.random_array((p, 2), density=20 / p, rng=rng).toarray() - 0.5 * (rng.random(2) < 0.5)
+    A = sparse.random(*shape, density=1e-3, format="csr", random_state=0)
+    W = sparse.random(p, 2, density=20 / p, random_state=1).toarray() - 0.5 * (rng.random(2) < 0.5)
     Y = np.maximum(A @ W, 0)
 
     def refuse(self, *args, original, **kwargs):
