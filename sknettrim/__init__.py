@@ -1,7 +1,8 @@
 """Prune trained scikit-learn neural networks by convex optimisation, with a guarantee."""
 
-from ._layer import LayerResult, trim_layer
+from ._layer import trim_layer
 from ._net_trim import NetTrim
+from ._solve import LayerResult
 
 __all__ = ["LayerResult", "NetTrim", "trim_layer"]
 

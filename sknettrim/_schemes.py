@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_even_slices
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._layer import merge_results, solve_layer
 from ._network import affine
 from ._problem import LayerProblem, stack_intercept
+from ._solve import merge_results, solve_layer
 from .exceptions import InfeasibleError
 
 # Neurons that are solved together where each has its own epsilon. The number does not depend on

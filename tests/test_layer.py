@@ -11,8 +11,8 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 
 from sknettrim import LayerResult, trim_layer
-from sknettrim._layer import merge_results, solve_layer
 from sknettrim._presolve import reduce
+from sknettrim._solve import merge_results, solve_layer
 from sknettrim.solvers import Solution
 
 INACTIVE = ["strict", "budget"]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from sknettrim._layer import solve_layer
 from sknettrim._network import Network
 from sknettrim._problem import LayerProblem
 from sknettrim._schemes import cascade, parallel, solve_problems
+from sknettrim._solve import solve_layer
 from sknettrim.exceptions import InfeasibleError
 
 ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]

@@ -17,9 +17,9 @@ from sklearn.linear_model import Lasso
 from sklearn.neural_network import MLPClassifier
 
 from sknettrim import NetTrim, trim_layer
-from sknettrim._layer import solve_layer
 from sknettrim._network import Network
 from sknettrim._presolve import reduce
+from sknettrim._solve import solve_layer
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers._lasso import (
     OneSidedLasso,

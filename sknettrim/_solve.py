@@ -1,0 +1,250 @@
+"""Solve the program of a layer, and certify what comes out of the solver."""
+
+import inspect
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.extmath import safe_sparse_dot
+from threadpoolctl import threadpool_limits
+
+from ._presolve import reduce
+from ._problem import column_norms
+from .solvers import SOLVERS, Solution, zero
+
+# Multiplications in a product of inputs and weights below which one thread is fastest.
+SMALL_LAYER = 1e8
+# Dual constraints this far from tight, relative to the penalty, belong to weights of zero.
+SLACK = 1e-2
+# Responses of a weight this small, relative to epsilon, are lost in the tolerance.
+NEGLIGIBLE = 1e-3
+# What every solver takes; anything else it takes is an option of its own.
+COMMON_ARGUMENTS = {"problem", "tol", "max_iter", "start", "verbose"}
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """A pruned layer and the proof that comes with it, see :func:`trim_layer`.
+
+    Gap, residual, violation and price are measured on the weights as returned, in float64.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_inputs, n_neurons)
+        The weights; most are exactly 0.0.
+    intercept : ndarray of shape (n_neurons,)
+        The intercepts.
+    objective : float
+        Weighted l1 norm of the weights.
+    dual_objective : float
+        A lower bound on the objective of any weights that satisfy the constraints.
+    gap : float
+        ``(objective - dual_objective) / objective``. Negative, if at all, by what the weights
+        exceed the constraints.
+    epsilon : float or ndarray of shape (n_neurons,)
+        Radius of the ball around the original responses, absolute: one, or one per neuron.
+    residual : float or ndarray of shape (n_neurons,)
+        Distance from them that counts against `epsilon`: where the neuron was active, and with
+        ``inactive="budget"`` also what leaks where it was not.
+    violation : float
+        Norm of what inactive neurons exceed their upper bound by, relative to that of the
+        targets; 0 unless ``inactive="strict"``.
+    price : float
+        What residual and violation outside their bounds are worth in the objective, relative
+        to it, at the prices of the dual solution.
+    n_iter : int
+        Iterations of the solver.
+    converged : bool
+        Whether gap, excess of the residual, violation and price are all within the tolerance.
+    seconds : float
+        Time the solve took.
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    objective: float
+    dual_objective: float
+    gap: float
+    epsilon: float | np.ndarray
+    residual: float | np.ndarray
+    violation: float
+    price: float
+    n_iter: int
+    converged: bool
+    seconds: float
+
+
+def solve_layer(
+    problem,
+    *,
+    solver="admm",
+    solver_options=None,
+    tol=1e-3,
+    max_iter=2000,
+    warm_start=None,
+    verbose=0,
+):
+    """Solve the program of a layer and certify the result.
+
+    Parameters
+    ----------
+    problem : LayerProblem
+        What to solve.
+    solver, solver_options, tol, max_iter, warm_start, verbose
+        As in :func:`trim_layer`.
+
+    Returns
+    -------
+    result : LayerResult
+    """
+    begin = time.perf_counter()
+    solve, options = SOLVERS[solver], solver_options or {}
+    _check_options(solver, solve, options)
+    reduction = reduce(problem)
+    if reduction.neurons.any():
+        start = None if warm_start is None else reduction.restrict(_as_start(problem, warm_start))
+        with threadpool_limits(_blas_threads(reduction.problem), user_api="blas"):
+            reduced = solve(
+                reduction.problem,
+                tol=tol,
+                max_iter=max_iter,
+                start=start,
+                verbose=verbose,
+                **options,
+            )
+    else:
+        reduced = reduction.restrict(zero(problem))
+    solution = reduction.expand(reduced)
+    dtype = problem.Y.dtype
+    coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
+    coef, proof = _complementary(problem, coef, intercept, solution.Xi, tol)
+    result = LayerResult(
+        coef=coef,
+        intercept=intercept,
+        objective=proof.objective,
+        dual_objective=proof.dual_objective,
+        gap=proof.gap,
+        epsilon=problem.epsilon if problem.per_neuron else float(problem.epsilon),
+        residual=proof.residual,
+        violation=proof.violation,
+        price=proof.price,
+        n_iter=solution.n_iter,
+        converged=proof.error() <= tol,
+        seconds=time.perf_counter() - begin,
+    )
+    _warn_unless_converged(problem, result, "the layer")
+    return result
+
+
+def merge_results(problem, results, name="the layer"):
+    """The results of consecutive blocks of neurons as one result for the whole layer.
+
+    Blocks are independent, as they are when each neuron has its own ball: objectives add up.
+
+    Parameters
+    ----------
+    problem : LayerProblem
+        The whole layer.
+    results : list of LayerResult
+        Of its blocks, in order.
+    name : str, default="the layer"
+        What a warning calls it.
+
+    Returns
+    -------
+    result : LayerResult
+    """
+    if len(results) == 1:
+        merged = results[0]
+    else:
+        merged = _merge(problem, results)
+    _warn_unless_converged(problem, merged, name)
+    return merged
+
+
+def _merge(problem, results):
+    def total(name):
+        return sum(getattr(result, name) for result in results)
+
+    objective, bound = total("objective"), total("dual_objective")
+    scale = objective or bound or 1.0
+    widths = np.cumsum([result.coef.shape[1] for result in results])[:-1]
+    norms = [np.linalg.norm(part) for part in np.split(problem.Y, widths, axis=1)]
+    leaks = [r.violation * (norm or 1.0) for r, norm in zip(results, norms, strict=True)]
+    price = sum(r.price * (r.objective or r.dual_objective) for r in results)
+    return LayerResult(
+        coef=np.hstack([result.coef for result in results]),
+        intercept=np.hstack([result.intercept for result in results]),
+        objective=objective,
+        dual_objective=bound,
+        gap=(objective - bound) / scale,
+        epsilon=np.hstack([result.epsilon for result in results]),
+        residual=np.hstack([result.residual for result in results]),
+        violation=float(np.linalg.norm(leaks) / (np.linalg.norm(norms) or 1.0)),
+        price=price / scale,
+        n_iter=max(result.n_iter for result in results),
+        converged=all(result.converged for result in results),
+        seconds=total("seconds"),
+    )
+
+
+def _complementary(problem, coef, intercept, Xi, tol):
+    """Drop weights that complementary slackness says are zero, or that nothing would notice.
+
+    Only as far as the proof bears it.
+    """
+    proof = problem.certify(coef, intercept, Xi)
+    effect = np.abs(coef) * column_norms(problem.A)[:, None]
+    unnoticed = effect < NEGLIGIBLE * problem.epsilon
+    slack = problem.slack(Xi) > SLACK
+    for zero_weights in (unnoticed | slack, slack):
+        sparser = np.where(zero_weights, 0, coef).astype(coef.dtype)
+        if np.array_equal(sparser, coef):
+            continue
+        its_proof = problem.certify(sparser, intercept, Xi)
+        if its_proof.error() <= tol:
+            return sparser, its_proof
+    return coef, proof
+
+
+def _blas_threads(problem):
+    """One for small layers, where threads cost more than they give; else what is set."""
+    n_inputs, n_neurons = problem.shape
+    return 1 if problem.A.shape[0] * n_inputs * n_neurons < SMALL_LAYER else None
+
+
+def _check_options(name, solve, options):
+    parameters = inspect.signature(solve).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    own = set(parameters) - COMMON_ARGUMENTS
+    unknown = sorted(set(options) - own)
+    if unknown:
+        takes = f"takes {', '.join(sorted(own))}" if own else "takes none"
+        raise ValueError(f"solver_options has {unknown}, but solver={name!r} {takes}")
+
+
+def _as_start(problem, result):
+    """A result as a starting point, its dual guessed: at an optimum it is along the deviation."""
+    D = problem.deviation(problem.responses(result.coef, result.intercept))
+    slopes = np.max(np.abs(safe_sparse_dot(problem.A.T, D)), axis=0)
+    if not problem.per_neuron:
+        slopes = np.max(slopes)
+    return Solution(result.coef, result.intercept, D / np.where(slopes > 0, slopes, 1.0), 0)
+
+
+def _warn_unless_converged(problem, result, name):
+    if result.converged:
+        return
+    p, m = problem.shape
+    warnings.warn(
+        f"{name} ({p} x {m}) did not converge in {result.n_iter} iterations: "
+        f"gap {result.gap:.1e}, residual {problem.excess(np.asarray(result.residual)):+.1e} "
+        f"relative to epsilon, violation {result.violation:.1e}, price {result.price:.1e}. "
+        "Its constraints hold to that accuracy only. Raise tol; or max_iter, if that many "
+        "iterations were used; or try solver='cvxpy'.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
