@@ -1,5 +1,6 @@
 """trim_layer: what it refuses, what needs no solver, and what the paper promises of it."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from scipy.optimize import minimize_scalar
+from sklearn.exceptions import ConvergenceWarning
 
 from sknettrim import LayerResult, trim_layer
 from sknettrim._presolve import reduce
@@ -409,6 +411,14 @@ def test_a_penalised_intercept_far_from_the_scale_of_the_inputs(inputs):
     price = inputs * abs(free.intercept).sum()
     assert free.objective * (1 - 2e-3) <= result.objective
     assert result.objective <= (free.objective + price) * (1 + 2e-3)
+
+
+@pytest.mark.parametrize("inputs", [1e-8, 1e8])
+def test_a_penalised_intercept_out_of_all_scale_is_not_passed_off_as_solved(inputs):
+    """Known not to converge: then it says so, and never both or neither."""
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        result = trim_layer(inputs * A, inputs * Y, epsilon=0.2, penalize_intercept=True)
+    assert [w.category for w in caught] == [ConvergenceWarning] * (not result.converged)
 
 
 # Recovery ------------------------------------------------------------------------------------
