@@ -8,22 +8,39 @@ ADMM identifies the support of well conditioned layers in a few dozen iterations
 convergence is too slow to arrive, a Newton method takes over from the point reached.
 """
 
+from functools import partial
+
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotri
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import column_norms, stack_intercept
 from ._base import Solution, zero
 from ._newton import refine
+from ._threads import Workers
 
-RELAXATION = 1.7
-CHECK_EVERY = 10
-BALANCE_EVERY = 20
+RELAXATION = 1.8
+CHECK_EVERY = 5
+BALANCE_EVERY = 10
+# Balanced ever more rarely, as iterations grow by this factor.
+BALANCE_GROWTH = 1.3
+# Of rho_S, times the share of the multiplier that a deviation of norm epsilon would have.
+FIRST_PENALTY = 3.0
+# Of epsilon relative to the targets, for that guess: below, deviations are more like noise.
+LEAST_RADIUS = 0.01
+# Of rho_Z to rho_S, with columns scaled to a norm of about 1.
+FIRST_RATIO = 0.5
+# The proof forgives what is missing of dual feasibility more than what is missing of the
+# constraints on the responses, and less than what is missing of Z = U.
+RESPONSE_BIAS = 4.0
+WEIGHT_BIAS = 0.5
 # The first iterations find the scale of rho; their rate says nothing.
 WARM_UP = 100
 # ADMM is left when its rate of convergence promises more iterations than this.
 PATIENCE = 500
+# Checks over which that rate is measured.
+WINDOW = 16
 # Below this tolerance single precision does not pay.
 SINGLE_PRECISION_TOL = 1e-5
 
@@ -52,30 +69,29 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     if start is not None and problem.certify(start.U, start.c, start.Xi).error() <= tol:
         return start
     iterate = _Iterate(problem, start, _working_type(problem, tol))
-    history = []
-    goal = tol
-    for iteration in range(1, max_iter + 1):
+    history, goal, balance_at, iteration = [], tol, BALANCE_EVERY, 0
+    while True:
+        steps = min(CHECK_EVERY, max_iter - iteration)
+        error = iterate.advance(steps)
+        iteration += steps
         last = iteration == max_iter
-        checking = iteration % CHECK_EVERY == 0 or last
-        error = iterate.step(measure=checking)
-        if not checking:
-            continue
         if not np.isfinite(error):
             # Scales too far apart for this precision; the Newton method has no such limit.
             break
-        if error <= 2 * goal or last:
+        history.append(error)
+        if error <= goal or last:
             solution = iterate.solution(iteration)
             proven = problem.certify(solution.U, solution.c, solution.Xi).error()
             if last or proven <= tol:
                 return solution
-            goal = min(tol, error * tol / proven)
-        if iteration % BALANCE_EVERY == 0:
-            history.append(error)
+            goal = min(0.9 * error, error * tol / proven)
+        if iteration >= WARM_UP and _iterations_to_go(history, goal) > PATIENCE:
+            break
+        if iteration >= balance_at:
             if verbose > 1:
                 print(f"  admm {iteration:4d}: largest relative residual {error:8.2e}")
-            if iteration >= WARM_UP and _iterations_to_go(history, goal) > PATIENCE:
-                break
             iterate.balance()
+            balance_at = max(iteration + BALANCE_EVERY, int(BALANCE_GROWTH * iteration))
     reached = iterate.solution(iteration)
     if not np.all(np.isfinite(reached.U)):
         reached = start or zero(problem)
@@ -93,8 +109,8 @@ def _iterations_to_go(history, goal):
     if history[-1] == 0:
         # A fixed point in this precision, that is not good enough.
         return np.inf
-    window = min(4, len(history) - 1)
-    rate = np.log(history[-1 - window] / history[-1]) / (window * BALANCE_EVERY)
+    window = min(WINDOW, len(history) - 1)
+    rate = np.log(history[-1 - window] / history[-1]) / (window * CHECK_EVERY)
     missing = np.log(history[-1] / goal)
     return 0.0 if missing <= 0 else missing / rate if rate > 0 else np.inf
 
@@ -108,74 +124,130 @@ class _Iterate:
         A = stack_intercept(problem.A, dtype)
         self.column_scale = _column_scale(A)
         self.A = _scale_columns(A, 1 / self.column_scale)
-        target = problem.target.astype(np.float64)
-        self.target_scale = max(np.sqrt(np.mean(target**2)), np.finfo(np.float64).tiny)
-        self.target = (target / self.target_scale).astype(dtype)
+        target = problem.target
+        self.target_scale = max(_root_mean_square(target), np.finfo(np.float64).tiny)
+        self.target = np.divide(target, self.target_scale, dtype=dtype, casting="same_kind")
         self.epsilon = (problem.epsilon / self.target_scale).astype(dtype)
-        # Masks as numbers, for arithmetic without branches.
-        self.on = problem.active.astype(dtype)
         self.lowest = np.where(problem.active, -np.inf, 0).astype(dtype)
         penalty = np.ones((p, 1)) if problem.penalty_weights is None else problem.penalty_weights
         intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
         penalty = np.vstack([penalty, intercept])
         self.penalty = (penalty / self.column_scale[:, None]).astype(dtype)
         self.inverse = _ShiftedInverse(self.A)
+        self.workers = Workers()
         self._start(start)
+        self.rows = self.workers.shares(*self.S.shape)
+        self.inputs = self.workers.shares(*self.Z.shape)
+        self.X = np.empty_like(self.Z)
 
     def _start(self, start):
-        correlation = np.abs(safe_sparse_dot(self.A.T, self._centred_target()))[:-1]
-        first = (correlation / self.penalty[:-1]).max(axis=0)
-        # lambda at the solution is some multiple of the one at which a first weight appears.
-        self.rho_S = 50 / float(np.median(first[first > 0])) if np.any(first > 0) else 1.0
-        self.rho_Z = self.inverse.shift(0.1) * self.rho_S
+        dtype = self.target.dtype
+        if start is None or start.penalties is None:
+            self.rho_S = self._typical_penalty()
+            self.rho_Z = FIRST_RATIO * self.rho_S
+        else:
+            self.rho_S, self.rho_Z = start.penalties
+        self.rho_Z = self.inverse.shift(self.rho_Z / self.rho_S) * self.rho_S
         if start is None:
             self.S = self.target.copy()
-            self.Z = np.zeros((self.A.shape[1], self.S.shape[1]), dtype=self.S.dtype)
+            self.Z = np.zeros((self.A.shape[1], self.S.shape[1]), dtype=dtype)
             self.a, self.b = np.zeros_like(self.S), np.zeros_like(self.Z)
             return
         weights = np.vstack([start.U, start.c]) * self.column_scale[:, None] / self.target_scale
-        self.Z = weights.astype(self.target.dtype)
-        self.a = (start.Xi / self.rho_S).astype(self.target.dtype)
-        self.b = -safe_sparse_dot(self.A.T, self.a) * (self.rho_S / self.rho_Z)
-        S = safe_sparse_dot(self.A, self.Z)
-        self.S = S - self._outside(S - self.target)
+        self.Z = weights.astype(dtype)
+        self.a = (start.Xi / self.rho_S).astype(dtype)
+        self.b = -safe_sparse_dot(self.A.T, self.a) * dtype.type(self.rho_S / self.rho_Z)
+        self.S = safe_sparse_dot(self.A, self.Z)
+        outside = np.maximum(self.S - self.target, self.lowest)
+        charged = self.problem.charged(outside)
+        self.S -= outside - self._inside(self.problem.norm(charged)) * charged
 
-    def _centred_target(self):
+    def _typical_penalty(self):
+        """A guess of rho_S: the multiplier of a deviation of norm epsilon, were it all alike."""
         active = self.problem.active
         mean = self.target.sum(axis=0, where=active) / np.maximum(active.sum(axis=0), 1)
-        return np.where(active, self.target - mean.astype(self.target.dtype), 0)
+        centred = np.where(active, self.target - mean.astype(self.target.dtype), 0)
+        correlation = np.abs(safe_sparse_dot(self.A.T, centred))[:-1]
+        first = (correlation / self.penalty[:-1]).max(axis=0)
+        radius = np.maximum(self.epsilon / self.problem.norm(self.target), LEAST_RADIUS)
+        typical = np.median((first * radius)[first > 0]) if np.any(first > 0) else 0
+        return FIRST_PENALTY / float(typical) if typical > 0 else 1.0
 
-    def step(self, measure):
-        """One iteration; returns the largest of four relative residuals if asked to measure."""
-        right = safe_sparse_dot(self.A.T, self.S - self.a)
+    def advance(self, n_iter):
+        """Do so many iterations; returns the largest relative residual of the last."""
+        with self.workers.at_work():
+            for _ in range(n_iter - 1):
+                self._step()
+            return self._step(measure=True)
+
+    def _step(self, measure=False):
+        right = sum(self.workers.map(self._gradient, self.rows))
+        old_Z = self.Z.copy() if measure else None
         right += self.inverse.value * (self.Z - self.b)
-        X = self.inverse(right)
-        AX = safe_sparse_dot(self.A, X)
+        self.inverse(right, self.X, self.workers)
+        self.workers.map(self._shrink, self.inputs)
 
-        old_S, old_Z = self.S, self.Z
-        T = _relaxed(AX, old_S, self.a)
-        self.a = self._outside(T - self.target)
-        self.S = T - self.a
-
-        T = _relaxed(X, old_Z, self.b)
-        limit = self.penalty / self.rho_Z
-        self.b = np.clip(T, -limit, limit)
-        self.Z = T - self.b
+        old_S = self.S.copy() if measure else None
+        squares = sum(self.workers.map(self._respond, self.rows))
+        inside = self._inside(np.sqrt(squares))
+        self.workers.map(partial(self._project, inside), self.rows)
         if not measure:
             return None
+        # X and what A makes of it came multiplied by the relaxation.
+        X = self.X / RELAXATION
+        AX = safe_sparse_dot(self.A, X)
         self.residuals_S = _relative(AX - self.S, self.S), _relative(self.S - old_S, self.a)
         self.residuals_Z = _relative(X - self.Z, self.Z), _relative(self.Z - old_Z, self.b)
         return max(*self.residuals_S, *self.residuals_Z)
 
-    def _outside(self, D):
-        """D minus its projection on the constraint set, where D is a response less its target."""
-        np.maximum(D, self.lowest, out=D)
-        charged = D * self.on if self.problem.strict else D
-        radius = self.problem.norm(charged)
+    def _gradient(self, blocks):
+        """A'(S - a) over some rows."""
+        total = 0
+        for rows in blocks:
+            total = total + self.A[rows].T @ (self.S[rows] - self.a[rows])
+        return total
+
+    def _shrink(self, blocks):
+        """Z, b from X: soft thresholding. Leaves X over-relaxed."""
+        for inputs in blocks:
+            X, Z, b = self.X[inputs], self.Z[inputs], self.b[inputs]
+            X *= RELAXATION
+            Z *= 1 - RELAXATION
+            Z += X
+            Z += b
+            limit = self.penalty[inputs] / self.rho_Z
+            np.clip(Z, -limit, limit, out=b)
+            Z -= b
+
+    def _respond(self, blocks):
+        """S as it comes from A X, and a, its distance from the target; what the ball measures."""
+        squares = 0.0
+        for rows in blocks:
+            S, a = self.S[rows], self.a[rows]
+            S *= 1 - RELAXATION
+            S += a
+            S += self.A[rows] @ self.X
+            np.subtract(S, self.target[rows], out=a)
+            np.maximum(a, self.lowest[rows], out=a)
+            charged = a * self.problem.active[rows] if self.problem.strict else a
+            squares = squares + _square(charged, self.problem.per_neuron)
+        return squares
+
+    def _inside(self, radius):
+        """Share of a deviation of norm `radius` that is within the ball."""
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(radius > self.epsilon, self.epsilon / radius, 1.0)
-        D -= share.astype(D.dtype) * charged
-        return D
+        return share.astype(self.S.dtype)
+
+    def _project(self, inside, blocks):
+        """S onto the constraint set, and a to what was taken off."""
+        for rows in blocks:
+            a = self.a[rows]
+            if self.problem.strict:
+                a *= 1 - inside * self.problem.active[rows]
+            else:
+                a *= 1 - inside
+            self.S[rows] -= a
 
     def balance(self):
         """Move each rho towards equal primal and dual residuals of its splitting.
@@ -183,8 +255,11 @@ class _Iterate:
         The inverse has to follow only where the ratio of the two changes.
         """
         factor_S, factor_Z = (
-            np.clip(np.sqrt(primal / dual), 0.2, 5.0) if primal > 0 and dual > 0 else 1.0
-            for primal, dual in (self.residuals_S, self.residuals_Z)
+            np.clip(np.sqrt(bias * primal / dual), 0.2, 5.0) if primal > 0 and dual > 0 else 1.0
+            for bias, (primal, dual) in (
+                (RESPONSE_BIAS, self.residuals_S),
+                (WEIGHT_BIAS, self.residuals_Z),
+            )
         )
         if abs(np.log(factor_Z / factor_S)) < 0.3:
             factor_S = factor_Z = np.sqrt(factor_S * factor_Z)
@@ -199,7 +274,8 @@ class _Iterate:
     def solution(self, n_iter):
         """The sparse copy of the weights, and the dual point, in the units of the problem."""
         weights = self.Z.astype(np.float64) * self.target_scale / self.column_scale[:, None]
-        return Solution(weights[:-1], weights[-1], self.rho_S * self.a.astype(np.float64), n_iter)
+        Xi = self.a * self.a.dtype.type(self.rho_S)
+        return Solution(weights[:-1], weights[-1], Xi, n_iter, (self.rho_S, self.rho_Z))
 
 
 class _ShiftedInverse:
@@ -216,24 +292,36 @@ class _ShiftedInverse:
     def shift(self, shift):
         """Set the shift, no smaller than the precision bears; returns what was set."""
         self.value = shift = max(shift, self.smallest)
-        factor = cho_factor(self.gram + shift * np.eye(len(self.gram)))
-        self.inverse = cho_solve(factor, np.eye(len(self.gram))).astype(self.A.dtype)
+        matrix = self.gram + shift * np.eye(len(self.gram))
+        lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
+        if failed:
+            raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
+        lower, _ = dpotri(lower, lower=True, overwrite_c=True)
+        self.inverse = (np.tril(lower) + np.tril(lower, -1).T).astype(self.A.dtype)
         return shift
 
-    def __call__(self, right):
+    def __call__(self, right, out, workers):
         if not self.wide:
-            return self.inverse @ right
+            workers.map(partial(self._multiply, right, out), workers.shares(*right.shape))
+            return
         # (A'A + k I)^-1 = (I - A'(A A' + k I)^-1 A) / k
         inner = self.inverse @ safe_sparse_dot(self.A, right)
-        return (right - safe_sparse_dot(self.A.T, inner)) / self.A.dtype.type(self.value)
+        np.subtract(right, safe_sparse_dot(self.A.T, inner), out=out)
+        out /= self.A.dtype.type(self.value)
+
+    def _multiply(self, right, out, blocks):
+        for rows in blocks:
+            np.matmul(self.inverse[rows], right, out=out[rows])
 
 
-def _relaxed(new, old, multiplier):
-    """Over-relaxation: beyond `new`, away from `old`; plus the scaled multiplier."""
-    new = RELAXATION * new
-    new += (1 - RELAXATION) * old
-    new += multiplier
-    return new
+def _square(array, per_column):
+    if per_column:
+        return np.einsum("ij,ij->j", array, array)
+    return np.dot(array.ravel(), array.ravel())
+
+
+def _root_mean_square(array):
+    return np.linalg.norm(array) / np.sqrt(array.size)
 
 
 def _relative(difference, reference):

@@ -11,13 +11,15 @@ class Solution:
 
     A solver is a function ``solve(problem, *, tol, max_iter, start=None, verbose=0, **options)``
     that returns one of these. It need not know whether it succeeded: the problem certifies
-    the solution from `U`, `c` and `Xi` alone.
+    the solution from `U`, `c` and `Xi` alone. `penalties` are what the solver ended with, for
+    the next one that starts from here.
     """
 
     U: np.ndarray
     c: np.ndarray
     Xi: np.ndarray
     n_iter: int
+    penalties: tuple | None = None
 
 
 def zero(problem):

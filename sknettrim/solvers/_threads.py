@@ -1,0 +1,62 @@
+"""Blocks of rows on threads of our own, each with one BLAS thread.
+
+Between two products over the data there is elementwise work, which BLAS leaves to one core and
+to memory. Cut into blocks of rows it stays in the cache of the core that made it. And threads
+that wait do not spin, so a busy machine slows them only by its share.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+
+from sklearn.utils import gen_batches, gen_even_slices
+from threadpoolctl import ThreadpoolController
+
+# Elements of a block of responses: a few of them fit in a core's cache.
+BLOCK = 1 << 16
+
+
+class Workers:
+    """As many threads as BLAS would use."""
+
+    def __init__(self):
+        self.n_threads = max(
+            (library["num_threads"] for library in _blas().info()),
+            default=1,
+        )
+        self._pool = None
+
+    @contextmanager
+    def at_work(self):
+        """Threads run inside this context only; BLAS has one thread there."""
+        if self.n_threads == 1:
+            yield
+            return
+        with (
+            _blas().limit(limits=1),
+            ThreadPoolExecutor(self.n_threads) as self._pool,
+        ):
+            try:
+                yield
+            finally:
+                self._pool = None
+
+    def map(self, function, *arguments):
+        """``list(map(function, *arguments))``, one call per thread."""
+        return list((self._pool.map if self._pool else map)(function, *arguments))
+
+    def shares(self, n_rows, n_columns):
+        """For each thread, its rows in blocks of a size for its cache."""
+        rows = max(1, BLOCK // n_columns)
+        return [
+            [
+                slice(part.start + block.start, part.start + block.stop)
+                for block in gen_batches(part.stop - part.start, rows)
+            ]
+            for part in gen_even_slices(n_rows, min(self.n_threads, n_rows))
+        ]
+
+
+@cache
+def _blas():
+    return ThreadpoolController().select(user_api="blas")
