@@ -9,39 +9,12 @@ responses ``S = A U + 1 c'``::
 A problem knows everything about its own optimality and nothing about how it is solved.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import sparse
 from sklearn.utils import safe_mask
 from sklearn.utils.extmath import safe_sparse_dot
 
-
-@dataclass(frozen=True)
-class Certificate:
-    """What a pair of primal and dual points proves about a :class:`LayerProblem`.
-
-    All values are recomputed from the weights in float64; nothing is taken from a solver.
-    `price` is what the excess and the violation are worth in the objective, at the prices that
-    the dual point puts on them, relative to the objective: a point slightly outside the set can
-    be far below the optimum of a badly conditioned layer, with a gap of zero.
-    """
-
-    objective: float
-    dual_objective: float
-    gap: float
-    residual: float | np.ndarray
-    excess: float
-    violation: float
-    price: float
-
-    def error(self):
-        """Largest of the relative errors; at most ``tol`` means converged.
-
-        A gap below zero and a price both say that the objective is below the optimum. They
-        tend to come together, so each may use half of the tolerance.
-        """
-        return max(self.gap, -2 * self.gap, self.excess, self.violation, 2 * self.price)
+from ._proof import DualPoint
 
 
 class LayerProblem:
@@ -112,21 +85,27 @@ class LayerProblem:
         """The program of some neurons only; for one ball over the layer, of its whole radius."""
         return self.restrict(slice(None), index)
 
+    def rows(self, rows):
+        """The program on some rows (a slice) only, as views."""
+        return self._part(self.A[rows], rows, slice(None), self.penalty_weights)
+
     def restrict(self, inputs, neurons):
         """The program on some inputs (a boolean mask or slice) and some neurons."""
-
-        def pick(array):
-            return None if array is None else array[:, neurons]
-
+        A = self.A if isinstance(inputs, slice) else self.A[:, safe_mask(self.A, inputs)]
         weights = self.penalty_weights
+        if weights is not None:
+            weights = weights[inputs][:, neurons]
+        return self._part(A, slice(None), neurons, weights)
+
+    def _part(self, A, rows, neurons, weights):
         return LayerProblem(
-            self.A if isinstance(inputs, slice) else self.A[:, safe_mask(self.A, inputs)],
-            self.Y[:, neurons],
+            A,
+            self.Y[rows, neurons],
             self.epsilon[neurons] if self.per_neuron else self.epsilon,
             matched=self.matched,
             inactive=self.inactive,
-            upper=pick(self.upper),
-            penalty_weights=None if weights is None else weights[inputs][:, neurons],
+            upper=None if self.upper is None else self.upper[rows, neurons],
+            penalty_weights=weights,
             penalize_intercept=self.penalize_intercept,
         )
 
@@ -168,76 +147,19 @@ class LayerProblem:
         scale = np.where(self.epsilon > 0, self.epsilon, 1.0)
         return float(np.max(outside / scale, initial=-1.0))
 
-    def violation(self, D):
-        """||max(S - V, 0)|| off Omega, relative to ||Y||; 0 unless strict."""
-        if not self.strict:
-            return 0.0
-        scale = np.linalg.norm(np.asarray(self.Y, dtype=np.float64))
-        return float(np.linalg.norm(np.where(self.active, 0.0, D)) / (scale if scale > 0 else 1.0))
+    def leaks(self, D):
+        """The part of a deviation that breaks the constraint on inactive neurons, when strict."""
+        return np.where(self.active, 0.0, D) if self.strict else np.zeros(D.shape)
 
-    # Dual -------------------------------------------------------------------------------------
+    # Dual and proof ---------------------------------------------------------------------------
 
-    def feasible_dual(self, Xi):
-        """A point near `Xi` that satisfies every dual constraint.
-
-        Off Omega the dual is non-negative; a free intercept wants columns of mean zero, a
-        penalised one column sums within 1; then each column is scaled until
-        ``|A' Xi| <= R`` holds. Columns meet only in the norm, so each has its own scale.
-        """
-        Xi = np.where(self.active, Xi, np.maximum(Xi, 0.0))
-        if not self.penalize_intercept:
-            count = self.active.sum(axis=0)
-            shift = Xi.sum(axis=0) / np.maximum(count, 1)
-            Xi -= np.where(self.active, shift, 0.0)
-            Xi[:, count == 0] = 0.0
-        correlation = self._correlation(Xi)
-        scale = correlation.max(axis=0, initial=1.0)
-        if self.penalize_intercept:
-            scale = np.maximum(scale, np.abs(Xi.sum(axis=0)))
-        return Xi / scale
-
-    def _correlation(self, Xi):
-        """|A' Xi| / R, at most 1 where dual feasible; below 1 only where weights are zero."""
-        correlation = np.abs(safe_sparse_dot(self.A.T, Xi))
-        return correlation if self.penalty_weights is None else correlation / self.penalty_weights
-
-    def slack(self, Xi):
-        """1 - |A' Xi| / R at the feasible point near `Xi`: complementary to the weights."""
-        return 1 - self._correlation(self.feasible_dual(Xi))
-
-    def dual_objective(self, Xi):
-        """Lower bound on the optimum, for a dual point that is feasible."""
-        support = self.epsilon * self.norm(self.charged(Xi))
-        return float(-np.vdot(Xi, self.target) - np.sum(support))
-
-    def _price(self, D, residual, Xi):
-        """What leaving the constraint set saves in the objective, to first order."""
-        outside = np.maximum(residual - self.epsilon, 0.0)
-        price = np.sum(outside * self.norm(self.charged(Xi)))
-        if self.strict:
-            price += np.vdot(np.where(self.active, 0.0, D), Xi)
-        return float(price)
-
-    # Proof ------------------------------------------------------------------------------------
+    def dual_point(self, Xi):
+        """The dual feasible point near `Xi`, with the bound it proves."""
+        return DualPoint(self, Xi)
 
     def certify(self, U, c, Xi):
         """Measure a primal and a dual point, whatever solver they came from."""
-        D = self.deviation(self.responses(U, c))
-        residual = self.residual(D)
-        objective = self.objective(U, c)
-        # Xi = 0 is always dual feasible, so the bound is never below zero.
-        Xi = self.feasible_dual(Xi)
-        bound = max(self.dual_objective(Xi), 0.0)
-        scale = objective or bound or 1.0
-        return Certificate(
-            objective=objective,
-            dual_objective=bound,
-            gap=(objective - bound) / scale,
-            residual=residual if self.per_neuron else float(residual),
-            excess=self.excess(residual),
-            violation=self.violation(D),
-            price=self._price(D, residual, Xi) / scale,
-        )
+        return self.dual_point(Xi).certify(U, c)
 
 
 def stack_intercept(A, dtype):

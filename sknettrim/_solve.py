@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.extmath import safe_sparse_dot
-from threadpoolctl import threadpool_limits
 
 from ._presolve import reduce
 from ._problem import column_norms
+from ._threads import blas_threads
 from .solvers import SOLVERS, Solution, zero
 
 # Multiplications in a product of inputs and weights below which one thread is fastest.
@@ -105,7 +105,7 @@ def solve_layer(
     reduction = reduce(problem)
     if reduction.neurons.any():
         start = None if warm_start is None else reduction.restrict(_as_start(problem, warm_start))
-        with threadpool_limits(_blas_threads(reduction.problem), user_api="blas"):
+        with blas_threads(_n_threads(reduction.problem)):
             reduced = solve(
                 reduction.problem,
                 tol=tol,
@@ -119,7 +119,8 @@ def solve_layer(
     solution = reduction.expand(reduced)
     dtype = problem.Y.dtype
     coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
-    coef, proof = _complementary(problem, coef, intercept, solution.Xi, tol)
+    with blas_threads(_n_threads(problem)):
+        coef, proof = _complementary(problem, coef, intercept, solution.Xi, tol)
     result = LayerResult(
         coef=coef,
         intercept=intercept,
@@ -195,21 +196,19 @@ def _complementary(problem, coef, intercept, Xi, tol):
 
     Only as far as the proof bears it.
     """
-    proof = problem.certify(coef, intercept, Xi)
+    dual = problem.dual_point(Xi)
     effect = np.abs(coef) * column_norms(problem.A)[:, None]
     unnoticed = effect < NEGLIGIBLE * problem.epsilon
-    slack = problem.slack(Xi) > SLACK
+    slack = dual.correlation < 1 - SLACK
     for zero_weights in (unnoticed | slack, slack):
         sparser = np.where(zero_weights, 0, coef).astype(coef.dtype)
-        if np.array_equal(sparser, coef):
-            continue
-        its_proof = problem.certify(sparser, intercept, Xi)
-        if its_proof.error() <= tol:
-            return sparser, its_proof
-    return coef, proof
+        proof = dual.certify(sparser, intercept)
+        if proof.error() <= tol:
+            return sparser, proof
+    return coef, dual.certify(coef, intercept)
 
 
-def _blas_threads(problem):
+def _n_threads(problem):
     """One for small layers, where threads cost more than they give; else what is set."""
     n_inputs, n_neurons = problem.shape
     return 1 if problem.A.shape[0] * n_inputs * n_neurons < SMALL_LAYER else None

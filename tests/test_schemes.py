@@ -52,7 +52,7 @@ def original_weights_in(problem, network, layer):
     """What the original weights leave in a program: (residual, violation)."""
     responses = problem.responses(network.coefs[layer], network.intercepts[layer])
     deviation = problem.deviation(responses)
-    return problem.residual(deviation), problem.violation(deviation)
+    return problem.residual(deviation), np.linalg.norm(problem.leaks(deviation))
 
 
 setting = {

@@ -16,9 +16,9 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import column_norms, stack_intercept
+from .._threads import Workers
 from ._base import Solution, zero
 from ._newton import refine
-from ._threads import Workers
 
 RELAXATION = 1.8
 CHECK_EVERY = 5
@@ -187,15 +187,13 @@ class _Iterate:
         self.inverse(right, self.X, self.workers)
         self.workers.map(self._shrink, self.inputs)
 
-        old_S = self.S.copy() if measure else None
+        old_S, self.AX = (self.S.copy(), np.empty_like(self.S)) if measure else (None, None)
         squares = sum(self.workers.map(self._respond, self.rows))
         inside = self._inside(np.sqrt(squares))
         self.workers.map(partial(self._project, inside), self.rows)
         if not measure:
             return None
-        # X and what A makes of it came multiplied by the relaxation.
-        X = self.X / RELAXATION
-        AX = safe_sparse_dot(self.A, X)
+        X, AX = self.X / RELAXATION, self.AX / RELAXATION
         self.residuals_S = _relative(AX - self.S, self.S), _relative(self.S - old_S, self.a)
         self.residuals_Z = _relative(X - self.Z, self.Z), _relative(self.Z - old_Z, self.b)
         return max(*self.residuals_S, *self.residuals_Z)
@@ -226,7 +224,10 @@ class _Iterate:
             S, a = self.S[rows], self.a[rows]
             S *= 1 - RELAXATION
             S += a
-            S += self.A[rows] @ self.X
+            AX = self.A[rows] @ self.X
+            S += AX
+            if self.AX is not None:
+                self.AX[rows] = AX
             np.subtract(S, self.target[rows], out=a)
             np.maximum(a, self.lowest[rows], out=a)
             charged = a * self.problem.active[rows] if self.problem.strict else a

@@ -13,9 +13,9 @@ multipliers.
 import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
-from threadpoolctl import threadpool_limits
 
 from .._problem import column_norms, stack_intercept
+from .._threads import blas_threads
 from ._base import Solution
 from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
 
@@ -120,7 +120,7 @@ class _State:
             if len(todo) == 0:
                 break
             # The matrices of one neuron are too small for the threads of BLAS.
-            with threadpool_limits(1, user_api="blas"):
+            with blas_threads(1):
                 for j in todo:
                     excess = np.maximum(error[:, j] - reachable[:, j], 0.0)
                     slope[j] = self._minimise_neuron(j, limit[:, j], 0.3 * tolerance[:, j], excess)

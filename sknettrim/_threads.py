@@ -20,10 +20,8 @@ class Workers:
     """As many threads as BLAS would use."""
 
     def __init__(self):
-        self.n_threads = max(
-            (library["num_threads"] for library in _blas().info()),
-            default=1,
-        )
+        libraries = _blas().lib_controllers
+        self.n_threads = max((library.num_threads for library in libraries), default=1)
         self._pool = None
 
     @contextmanager
@@ -33,7 +31,7 @@ class Workers:
             yield
             return
         with (
-            _blas().limit(limits=1),
+            blas_threads(1),
             ThreadPoolExecutor(self.n_threads) as self._pool,
         ):
             try:
@@ -57,6 +55,12 @@ class Workers:
         ]
 
 
+def blas_threads(n_threads):
+    """A context in which BLAS has so many threads; None for as many as it has."""
+    return _blas().limit(limits=n_threads)
+
+
 @cache
 def _blas():
+    # Looking for the libraries takes longer than solving a small layer.
     return ThreadpoolController().select(user_api="blas")

@@ -1,0 +1,155 @@
+"""The proof of optimality: what a primal and a dual point say about a layer program.
+
+All is recomputed from the points in float64, in blocks of rows, so that the memory it takes
+does not grow with them.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+from ._threads import Workers
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a pair of primal and dual points proves about a :class:`LayerProblem`.
+
+    All values are recomputed from the weights in float64; nothing is taken from a solver.
+    `price` is what the excess and the violation are worth in the objective, at the prices that
+    the dual point puts on them, relative to the objective: a point slightly outside the set can
+    be far below the optimum of a badly conditioned layer, with a gap of zero.
+    """
+
+    objective: float
+    dual_objective: float
+    gap: float
+    residual: float | np.ndarray
+    excess: float
+    violation: float
+    price: float
+
+    def error(self):
+        """Largest of the relative errors; at most ``tol`` means converged.
+
+        A gap below zero and a price both say that the objective is below the optimum. They
+        tend to come together, so each may use half of the tolerance.
+        """
+        return max(self.gap, -2 * self.gap, self.excess, self.violation, 2 * self.price)
+
+
+class DualPoint:
+    """A point near `Xi` that satisfies every dual constraint, and the bound that it proves.
+
+    Off Omega the dual is non-negative; a free intercept wants columns of mean zero, a penalised
+    one column sums within 1; then each column is scaled until ``|A' Xi| <= R`` holds. Columns
+    meet only in the norm, so each has its own scale.
+
+    Parameters
+    ----------
+    problem : LayerProblem
+    Xi : ndarray of shape (n_samples, n_neurons)
+
+    Attributes
+    ----------
+    correlation : ndarray of shape (n_inputs, n_neurons)
+        ``|A' Xi| / R`` at the feasible point: at most 1, and less only where weights are zero.
+    norm : float or ndarray of shape (n_neurons,)
+        Of what the ball measures.
+    objective : float
+        Lower bound on the optimum.
+    """
+
+    def __init__(self, problem, Xi):
+        self.problem = problem
+        self._given = Xi
+        self._workers = Workers()
+        self._blocks = self._workers.shares(*Xi.shape)
+        self._target_norm = np.sqrt(np.einsum("ij,ij->", problem.Y, problem.Y, dtype=np.float64))
+        self._shift, self._scale = 0.0, 1.0
+        sums, self._count = self._over_rows(self._count_active)
+        if not problem.penalize_intercept:
+            self._shift = sums / np.maximum(self._count, 1)
+        correlation, sums, alignment, squares = self._over_rows(self._measure)
+        correlation = np.abs(correlation)
+        if problem.penalty_weights is not None:
+            correlation /= problem.penalty_weights
+        self._scale = self._feasible_scale(correlation, sums)
+        self.correlation = correlation * self._scale
+        squares *= self._scale**2
+        self.norm = np.sqrt(squares if problem.per_neuron else squares.sum())
+        support = np.sum(problem.epsilon * self.norm)
+        self.objective = float(-np.dot(alignment, self._scale) - support)
+
+    def _feasible_scale(self, correlation, sums):
+        largest = correlation.max(axis=0, initial=1.0)
+        if self.problem.penalize_intercept:
+            return 1 / np.maximum(largest, np.abs(sums))
+        # Non-negative with a sum of zero: nothing but zero.
+        return np.where(self._count > 0, 1 / largest, 0.0)
+
+    def dense(self):
+        """The feasible point, of shape (n_samples, n_neurons)."""
+        return self._on(self.problem, slice(None)) * self._scale
+
+    def certify(self, U, c):
+        """What this point and the weights `U`, `c` prove together."""
+        problem = self.problem
+        squares, leaks, leak_price = self._over_rows(self._deviate, U, c)
+        residual = np.sqrt(squares if problem.per_neuron else squares.sum())
+        objective = problem.objective(U, c)
+        # Xi = 0 is always dual feasible, so the bound is never below zero.
+        bound = max(self.objective, 0.0)
+        scale = objective or bound or 1.0
+        price = np.sum(np.maximum(residual - problem.epsilon, 0.0) * self.norm)
+        price += np.sum(leak_price * self._scale)
+        return Certificate(
+            objective=objective,
+            dual_objective=bound,
+            gap=(objective - bound) / scale,
+            residual=residual if problem.per_neuron else float(residual),
+            excess=problem.excess(residual),
+            violation=float(np.sqrt(leaks.sum()) / (self._target_norm or 1.0)),
+            price=float(price) / scale,
+        )
+
+    def _over_rows(self, function, *arguments):
+        """Sums over all rows of the arrays that `function` returns for some of them."""
+
+        def over(blocks):
+            totals = None
+            for rows in blocks:
+                parts = function(self.problem.rows(rows), rows, *arguments)
+                totals = parts if totals is None else _added(totals, parts)
+            return totals
+
+        with self._workers.at_work():
+            return reduce(_added, self._workers.map(over, self._blocks))
+
+    def _on(self, part, rows):
+        """Some rows of the feasible point, before its columns are scaled."""
+        Xi = self._given[rows].astype(np.float64)
+        return np.where(part.active, Xi - self._shift, np.maximum(Xi, 0.0))
+
+    def _count_active(self, part, rows):
+        return self._on(part, rows).sum(axis=0), part.active.sum(axis=0)
+
+    def _measure(self, part, rows):
+        Xi = self._on(part, rows)
+        alignment = np.einsum("ij,ij->j", Xi, part.target)
+        return part.A.T @ Xi, Xi.sum(axis=0), alignment, _squares(part.charged(Xi))
+
+    def _deviate(self, part, rows, U, c):
+        D = part.deviation(part.responses(U, c))
+        leaks = part.leaks(D)
+        leak_price = np.einsum("ij,ij->j", leaks, self._on(part, rows))
+        return _squares(part.charged(D)), _squares(leaks), leak_price
+
+
+def _squares(array):
+    return np.einsum("ij,ij->j", array, array)
+
+
+def _added(totals, parts):
+    return tuple(total + part for total, part in zip(totals, parts, strict=True))
