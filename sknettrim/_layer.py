@@ -7,7 +7,7 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ._problem import LayerProblem
-from ._solve import LayerResult, solve_layer
+from ._solve import LayerResult, as_start, solve_layer
 from .solvers import SOLVERS
 
 
@@ -161,7 +161,7 @@ def trim_layer(
         solver_options=solver_options,
         tol=tol,
         max_iter=max_iter,
-        warm_start=warm_start,
+        start=None if warm_start is None else as_start(problem, warm_start),
         verbose=verbose,
     )
 

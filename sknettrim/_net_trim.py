@@ -1,7 +1,6 @@
 """The estimator: orchestration only."""
 
 from copy import deepcopy
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,16 +11,8 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from . import _guarantee, _schemes
-from ._network import (
-    Network,
-    check_prunable,
-    count_layers,
-    is_fitted,
-    network_inputs,
-    rebuild,
-    train,
-)
+from ._network import check_prunable, count_layers, is_fitted, train
+from ._prune import Original, prune
 from ._validation import draw_rows, per_layer, warn_unused_epsilon
 from .solvers import SOLVERS
 
@@ -239,16 +230,20 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
             Once per layer that is not solved to `tol` within `max_iter` iterations.
         """
         self._forget()
+        original = self._prepare(X, y)
+        epsilon, _ = self._per_layer(original.network.n_layers)
+        if self.scheme == "cascade":
+            warn_unused_epsilon(epsilon)
+        self._remember(self._prune(original, epsilon))
+        return self
+
+    def _prepare(self, X, y):
+        """Check all parameters, and run the network on the calibration data."""
         self._validate_params()
         check_prunable(self.estimator)
         self._per_layer(count_layers(self.estimator))
         rows = draw_rows(X, self.max_samples, self.random_state)
-        model = self._trained(X, y)
-        network = Network.of(model)
-        outputs = network.outputs(network_inputs(model, rows))
-        problems, results = self._solve(network, outputs)
-        self._remember(model, network, outputs, problems, results)
-        return self
+        return Original.of(self._trained(X, y), rows)
 
     def _per_layer(self, n_layers):
         """Checked `epsilon` and `gamma`, one for each layer."""
@@ -266,30 +261,25 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
             )
         return train(self.estimator, X, y)
 
-    def _solve(self, network, outputs):
-        """The programs of all layers and their results, by the scheme."""
-        epsilon, gamma = self._per_layer(network.n_layers)
-        solve = partial(
-            _schemes.solve_problems,
-            n_layers=network.n_layers,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
+    def _prune(self, original, epsilon, **solving):
+        """The network pruned with these parameters, but `epsilon`, one for each layer."""
+        _, gamma = self._per_layer(original.network.n_layers)
+        return prune(
+            original,
+            epsilon,
+            scheme=self.scheme,
+            inactive=self.inactive,
+            epsilon_per=self.epsilon_per,
+            gamma=gamma,
+            kappa=self.kappa,
+            penalize_intercept=self.penalize_intercept,
             solver=self.solver,
             solver_options=self.solver_options,
             tol=self.tol,
             max_iter=self.max_iter,
-        )
-        program = {
-            "per_neuron": self.epsilon_per == "neuron",
-            "inactive": self.inactive,
-            "penalize_intercept": self.penalize_intercept,
-            "solve": solve,
-        }
-        if self.scheme == "parallel":
-            return _schemes.parallel(network, outputs, epsilon=epsilon, **program)
-        warn_unused_epsilon(epsilon)
-        return _schemes.cascade(
-            network, outputs, epsilon=epsilon[0], gamma=gamma, kappa=self.kappa, **program
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            **solving,
         )
 
     def _forget(self):
@@ -297,34 +287,22 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
         for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
             delattr(self, name)
 
-    def _remember(self, model, network, outputs, problems, results):
+    def _remember(self, pruned):
         """Set all that is learned, in one step."""
-        pruned = Network(
-            coefs=[result.coef for result in results],
-            intercepts=[result.intercept for result in results],
-            activation=network.activation,
-        )
-        estimator = rebuild(model, pruned)
-        pruned_outputs = pruned.outputs(outputs[0])
-        measured = _guarantee.discrepancies(outputs, pruned_outputs)
-        bounds = _guarantee.discrepancy_bounds(
-            network, problems, results, outputs, pruned_outputs, cascade=self.scheme == "cascade"
-        )
-        summary = _guarantee.summarize(network, problems, results, outputs, measured, bounds)
         learned = {
-            name: getattr(estimator, name)
+            name: getattr(pruned.estimator, name)
             for name in ("classes_", "n_features_in_", "feature_names_in_")
-            if hasattr(estimator, name)
+            if hasattr(pruned.estimator, name)
         }
         vars(self).update(
             learned,
-            estimator_=estimator,
-            layers_=results,
+            estimator_=pruned.estimator,
+            layers_=pruned.layers,
             density_=pruned.density,
-            discrepancy_=measured,
-            discrepancy_bound_=bounds,
-            n_iter_=np.array([result.n_iter for result in results]),
-            _summary=summary,
+            discrepancy_=pruned.discrepancy,
+            discrepancy_bound_=pruned.discrepancy_bound,
+            n_iter_=np.array([result.n_iter for result in pruned.layers]),
+            _summary=pruned.summary,
         )
 
     def summary(self):

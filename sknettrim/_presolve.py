@@ -1,12 +1,11 @@
 """What needs no solver: inputs that are zero or repeated, and neurons that a constant answers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from ._problem import LayerProblem
-from .solvers import Solution
 
 # A deviation this far below epsilon is rounding.
 NEGLIGIBLE = 1e-9
@@ -23,11 +22,11 @@ class Reduction:
 
     def restrict(self, solution):
         """A point of the whole program as one of the reduced program."""
-        return Solution(
-            solution.U[self.inputs][:, self.neurons],
-            solution.c[self.neurons],
-            solution.Xi[:, self.neurons],
-            solution.n_iter,
+        return replace(
+            solution,
+            U=solution.U[self.inputs][:, self.neurons],
+            c=solution.c[self.neurons],
+            Xi=solution.Xi[:, self.neurons],
         )
 
     def expand(self, solution):
@@ -39,7 +38,7 @@ class Reduction:
         c[self.neurons] = solution.c
         Xi = np.zeros((n, len(self.neurons)))
         Xi[:, self.neurons] = solution.Xi
-        return Solution(U, c, Xi, solution.n_iter)
+        return replace(solution, U=U, c=c, Xi=Xi)
 
 
 def reduce(problem):

@@ -137,7 +137,9 @@ def _check_feasible(problem, n_layers, kappa):
     )
 
 
-def solve_problems(problems, *, first=0, n_layers, n_jobs=None, verbose=0, **options):
+def solve_problems(
+    problems, *, first=0, n_layers, solutions=None, prefix="", n_jobs=None, verbose=0, **options
+):
     """Solve the programs of some layers, through joblib.
 
     Parameters
@@ -148,6 +150,11 @@ def solve_problems(problems, *, first=0, n_layers, n_jobs=None, verbose=0, **opt
         Number of the first of them in the network, for the report.
     n_layers : int
         Number of layers of the network, for the report.
+    solutions : dict, default=None
+        Solutions of the same layers at another epsilon, by task, to start from; replaced by
+        those found here. Empty to begin with, None if nothing follows.
+    prefix : str, default=""
+        What the report says before the number of a layer.
     n_jobs : int, default=None
         Tasks at a time: layers, or blocks of neurons where each has its own epsilon. The worker
         processes share the cores, so that BLAS does not oversubscribe them.
@@ -161,15 +168,27 @@ def solve_problems(problems, *, first=0, n_layers, n_jobs=None, verbose=0, **opt
     results : list of LayerResult
     """
     blocks = [_neuron_blocks(problem) for problem in problems]
+    starts = solutions or {}
     answers = Parallel(n_jobs=n_jobs, return_as="generator")(
-        delayed(_solve_task)(task, verbose=verbose, **options)
-        for problem, slices in zip(problems, blocks, strict=True)
-        for task in ([problem] if len(slices) == 1 else map(problem.columns, slices))
+        delayed(_solve_task)(
+            problem if len(slices) == 1 else problem.columns(block),
+            start=starts.get((layer, block.start)),
+            return_solution=solutions is not None,
+            verbose=verbose,
+            **options,
+        )
+        for layer, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first)
+        for block in slices
     )
     results = []
-    for number, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first + 1):
-        name = f"layer {number} of {n_layers}"
-        result = merge_results(problem, [next(answers) for _ in slices], name)
+    for layer, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first):
+        parts = [next(answers) for _ in slices]
+        if solutions is not None:
+            parts, found = zip(*parts, strict=True)
+            tasks = ((layer, block.start) for block in slices)
+            solutions.update(zip(tasks, found, strict=True))
+        name = f"{prefix}layer {layer + 1} of {n_layers}"
+        result = merge_results(problem, parts, name)
         results.append(result)
         if verbose:
             print(_progress_line(name, problem, result), flush=True)

@@ -3,7 +3,7 @@
 import inspect
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -83,8 +83,9 @@ def solve_layer(
     solver_options=None,
     tol=1e-3,
     max_iter=2000,
-    warm_start=None,
+    start=None,
     verbose=0,
+    return_solution=False,
 ):
     """Solve the program of a layer and certify the result.
 
@@ -92,19 +93,26 @@ def solve_layer(
     ----------
     problem : LayerProblem
         What to solve.
-    solver, solver_options, tol, max_iter, warm_start, verbose
+    solver, solver_options, tol, max_iter, verbose
         As in :func:`trim_layer`.
+    start : Solution, default=None
+        Where to begin: the solution of the layer at another epsilon, or :func:`as_start`.
+    return_solution : bool, default=False
+        Whether to return the solution as well.
 
     Returns
     -------
     result : LayerResult
+    solution : Solution
+        What the solver found, with the dual point, which is as large as the targets: the start
+        for another epsilon. Only if `return_solution` is True.
     """
     begin = time.perf_counter()
     solve, options = SOLVERS[solver], solver_options or {}
     _check_options(solver, solve, options)
     reduction = reduce(problem)
     if reduction.neurons.any():
-        start = None if warm_start is None else reduction.restrict(_as_start(problem, warm_start))
+        start = None if start is None else reduction.restrict(replace(start, n_iter=0))
         with blas_threads(_n_threads(reduction.problem)):
             reduced = solve(
                 reduction.problem,
@@ -136,7 +144,7 @@ def solve_layer(
         seconds=time.perf_counter() - begin,
     )
     _warn_unless_converged(problem, result, "the layer")
-    return result
+    return (result, solution) if return_solution else result
 
 
 def merge_results(problem, results, name="the layer"):
@@ -225,7 +233,7 @@ def _check_options(name, solve, options):
         raise ValueError(f"solver_options has {unknown}, but solver={name!r} {takes}")
 
 
-def _as_start(problem, result):
+def as_start(problem, result):
     """A result as a starting point, its dual guessed: at an optimum it is along the deviation."""
     D = problem.deviation(problem.responses(result.coef, result.intercept))
     slopes = np.max(np.abs(safe_sparse_dot(problem.A.T, D)), axis=0)

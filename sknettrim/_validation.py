@@ -66,7 +66,7 @@ def warn_unused_epsilon(epsilon):
             "from the error they inherit, times gamma. Give one epsilon, and gamma (a factor >= 1, "
             "or one per layer) for the others.",
             UserWarning,
-            stacklevel=4,  # the caller of fit
+            stacklevel=3,  # the caller of fit
         )
 
 

@@ -1,0 +1,111 @@
+"""Prune one trained network at one epsilon: what NetTrim and net_trim_path share."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from . import _guarantee, _schemes
+from ._network import Network, network_inputs, rebuild
+
+
+@dataclass(frozen=True)
+class Original:
+    """A trained network with the data to calibrate on.
+
+    Attributes
+    ----------
+    model : estimator
+        Fitted; what the network was found in.
+    network : Network
+        The network.
+    outputs : list of n_layers + 1 arrays
+        The data as the network receives them, and what each layer passes on.
+    """
+
+    model: object
+    network: Network
+    outputs: list
+
+    @classmethod
+    def of(cls, model, X):
+        """The network inside `model`, run on the rows of X."""
+        network = Network.of(model)
+        return cls(model, network, network.outputs(network_inputs(model, X)))
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The network at one epsilon; the fields are the attributes of NetTrim, less underscores."""
+
+    estimator: object
+    layers: list
+    density: float
+    discrepancy: object
+    discrepancy_bound: object
+    summary: str
+
+
+def prune(
+    original,
+    epsilon,
+    *,
+    scheme,
+    inactive,
+    epsilon_per,
+    gamma,
+    kappa,
+    penalize_intercept,
+    **solving,
+):
+    """Prune a network by one of the schemes, and measure what became of it.
+
+    Parameters
+    ----------
+    original : Original
+        The network, which stays as it is.
+    epsilon, gamma : sequence of n_layers floats
+        One for each layer.
+    scheme, inactive, epsilon_per, kappa, penalize_intercept
+        As in :class:`NetTrim`.
+    **solving : dict
+        Passed on to :func:`_schemes.solve_problems`: how to solve, and from where.
+
+    Returns
+    -------
+    pruned : Pruned
+    """
+    network, outputs = original.network, original.outputs
+    program = {
+        "per_neuron": epsilon_per == "neuron",
+        "inactive": inactive,
+        "penalize_intercept": penalize_intercept,
+        "solve": partial(_schemes.solve_problems, n_layers=network.n_layers, **solving),
+    }
+    if scheme == "parallel":
+        problems, results = _schemes.parallel(network, outputs, epsilon=epsilon, **program)
+    else:
+        problems, results = _schemes.cascade(
+            network, outputs, epsilon=epsilon[0], gamma=gamma, kappa=kappa, **program
+        )
+    return _measure(original, problems, results, cascade=scheme == "cascade")
+
+
+def _measure(original, problems, results, *, cascade):
+    network, outputs = original.network, original.outputs
+    pruned = Network(
+        coefs=[result.coef for result in results],
+        intercepts=[result.intercept for result in results],
+        activation=network.activation,
+    )
+    pruned_outputs = pruned.outputs(outputs[0])
+    measured = _guarantee.discrepancies(outputs, pruned_outputs)
+    bounds = _guarantee.discrepancy_bounds(
+        network, problems, results, outputs, pruned_outputs, cascade=cascade
+    )
+    return Pruned(
+        estimator=rebuild(original.model, pruned),
+        layers=results,
+        density=pruned.density,
+        discrepancy=measured,
+        discrepancy_bound=bounds,
+        summary=_guarantee.summarize(network, problems, results, outputs, measured, bounds),
+    )
