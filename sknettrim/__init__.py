@@ -2,8 +2,9 @@
 
 from ._layer import trim_layer
 from ._net_trim import NetTrim
+from ._path import TrimPath, net_trim_path
 from ._solve import LayerResult
 
-__all__ = ["LayerResult", "NetTrim", "trim_layer"]
+__all__ = ["LayerResult", "NetTrim", "TrimPath", "net_trim_path", "trim_layer"]
 
 __version__ = "0.1.0"

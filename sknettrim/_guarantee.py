@@ -24,6 +24,11 @@ def discrepancies(original, pruned):
     return np.array([_norm(new - old) for old, new in zip(original[1:], pruned[1:], strict=True)])
 
 
+def output_norms(outputs):
+    """Frobenius norm of what each layer passes on: what discrepancies are relative to."""
+    return np.array([_norm(output) for output in outputs[1:]])
+
+
 def discrepancy_bounds(network, problems, results, original, pruned, *, cascade):
     """Upper bounds on E_l, from what each layer satisfies on its own inputs.
 
@@ -123,9 +128,9 @@ def summarize(network, problems, results, original, measured, bounds):
             f"{layer + 1}",
             f"{problem.shape[0]} x {problem.shape[1]}",
             *_counts([network.coefs[layer]], [result.coef]),
-            _with_relative(np.linalg.norm(result.epsilon), _norm(problem.Y)),
-            _with_relative(measured[layer], _norm(original[layer + 1])),
-            _with_relative(bounds[layer], _norm(original[layer + 1])),
+            with_relative(np.linalg.norm(result.epsilon), _norm(problem.Y)),
+            with_relative(measured[layer], _norm(original[layer + 1])),
+            with_relative(bounds[layer], _norm(original[layer + 1])),
             f"{result.gap:.1e}",
             "yes" if result.converged else "NO",
             f"{result.seconds:.2f}",
@@ -140,7 +145,7 @@ def summarize(network, problems, results, original, measured, bounds):
         "yes" if all(result.converged for result in results) else "NO",
         f"{sum(result.seconds for result in results):.2f}",
     )
-    return Summary(_table([_COLUMNS, *lines, total]))
+    return table([_COLUMNS, *lines, total])
 
 
 def _counts(before, after):
@@ -150,13 +155,14 @@ def _counts(before, after):
     return f"{weights:,}", f"{kept:,}", f"{kept / sum(W.size for W in after):.1%}"
 
 
-def _with_relative(value, scale):
+def with_relative(value, scale):
+    """A value with its share of `scale`."""
     return f"{value:.3g} ({value / scale if scale > 0 else 0:.3g})"
 
 
-def _table(rows):
-    """Right-aligned columns, with rules under the head and above the totals."""
+def table(rows):
+    """Right-aligned columns, with rules under the head, the first row, and above the last."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     head, *lines, total = ("  ".join(map(str.rjust, row, widths)) for row in rows)
     rule = "-" * len(head)
-    return "\n".join([head, rule, *lines, rule, total])
+    return Summary("\n".join([head, rule, *lines, rule, total]))

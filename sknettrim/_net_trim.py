@@ -1,4 +1,4 @@
-"""The estimator: orchestration only."""
+"""The estimator: parameters, their checks, and what is learned."""
 
 from copy import deepcopy
 from numbers import Integral, Real
@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from ._network import check_prunable, count_layers, is_fitted, train
-from ._prune import Original, prune
+from ._prune import Original, emptying_epsilon, prune
 from ._validation import draw_rows, per_layer, warn_unused_epsilon
 from .solvers import SOLVERS
 
@@ -119,6 +119,7 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
 
     See Also
     --------
+    net_trim_path : Many values of epsilon in one go.
     trim_layer : One layer of any network, given as arrays.
 
     References
@@ -268,11 +269,9 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
             original,
             epsilon,
             scheme=self.scheme,
-            inactive=self.inactive,
-            epsilon_per=self.epsilon_per,
             gamma=gamma,
             kappa=self.kappa,
-            penalize_intercept=self.penalize_intercept,
+            program=self._program(),
             solver=self.solver,
             solver_options=self.solver_options,
             tol=self.tol,
@@ -281,6 +280,18 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
             verbose=self.verbose,
             **solving,
         )
+
+    def _emptying_epsilon(self, original):
+        """The smallest epsilon that leaves no weights."""
+        return emptying_epsilon(original, scheme=self.scheme, program=self._program())
+
+    def _program(self):
+        """What the programs of all layers have in common."""
+        return {
+            "per_neuron": self.epsilon_per == "neuron",
+            "inactive": self.inactive,
+            "penalize_intercept": self.penalize_intercept,
+        }
 
     def _forget(self):
         """Drop what an earlier fit learned, so that an interrupted one leaves nothing behind."""

@@ -60,6 +60,12 @@ def reduce(problem):
     return Reduction(reduced, inputs, neurons, constants)
 
 
+def constant_radius(problem):
+    """Smallest radius, or radii, of the ball at which no weight is needed."""
+    _, deviation = _constant_fit(problem)
+    return problem.norm(deviation[None, :])
+
+
 def _constant_fit(problem):
     """The best responses that do not depend on the inputs, and their deviations, per neuron."""
     active, target = problem.active, problem.target

@@ -44,18 +44,7 @@ class Pruned:
     summary: str
 
 
-def prune(
-    original,
-    epsilon,
-    *,
-    scheme,
-    inactive,
-    epsilon_per,
-    gamma,
-    kappa,
-    penalize_intercept,
-    **solving,
-):
+def prune(original, epsilon, *, scheme, gamma, kappa, program, **solving):
     """Prune a network by one of the schemes, and measure what became of it.
 
     Parameters
@@ -64,8 +53,10 @@ def prune(
         The network, which stays as it is.
     epsilon, gamma : sequence of n_layers floats
         One for each layer.
-    scheme, inactive, epsilon_per, kappa, penalize_intercept
+    scheme, kappa
         As in :class:`NetTrim`.
+    program : dict
+        What the programs of all layers have in common, see :func:`_schemes.parallel`.
     **solving : dict
         Passed on to :func:`_schemes.solve_problems`: how to solve, and from where.
 
@@ -74,19 +65,24 @@ def prune(
     pruned : Pruned
     """
     network, outputs = original.network, original.outputs
-    program = {
-        "per_neuron": epsilon_per == "neuron",
-        "inactive": inactive,
-        "penalize_intercept": penalize_intercept,
-        "solve": partial(_schemes.solve_problems, n_layers=network.n_layers, **solving),
-    }
+    solve = partial(_schemes.solve_problems, n_layers=network.n_layers, **solving)
+    options = {"solve": solve, **program}
     if scheme == "parallel":
-        problems, results = _schemes.parallel(network, outputs, epsilon=epsilon, **program)
+        problems, results = _schemes.parallel(network, outputs, epsilon=epsilon, **options)
     else:
         problems, results = _schemes.cascade(
-            network, outputs, epsilon=epsilon[0], gamma=gamma, kappa=kappa, **program
+            network, outputs, epsilon=epsilon[0], gamma=gamma, kappa=kappa, **options
         )
     return _measure(original, problems, results, cascade=scheme == "cascade")
+
+
+def emptying_epsilon(original, *, scheme, program):
+    """The smallest epsilon that leaves no weights; the parameters are those of :func:`prune`.
+
+    In the cascade, the smallest that leaves none in the first layer.
+    """
+    layers = range(original.network.n_layers if scheme == "parallel" else 1)
+    return _schemes.emptying_epsilon(original.network, original.outputs, layers, **program)
 
 
 def _measure(original, problems, results, *, cascade):

@@ -14,6 +14,7 @@ from sklearn.utils import gen_even_slices
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._network import affine
+from ._presolve import constant_radius
 from ._problem import LayerProblem, stack_intercept
 from ._solve import merge_results, solve_layer
 from .exceptions import InfeasibleError
@@ -81,6 +82,32 @@ def cascade(network, outputs, *, epsilon, gamma, kappa, per_neuron, solve, **pro
         results.append(result)
         inputs = network.activate(layer, affine(inputs, result.coef, result.intercept))
     return problems, results
+
+
+def emptying_epsilon(network, outputs, layers, *, per_neuron, **program):
+    """The smallest epsilon at which no layer of :func:`parallel` needs a weight.
+
+    Parameters
+    ----------
+    layers : iterable of int
+        The layers to look at. The first one is enough for :func:`cascade`: without its weights
+        all later layers have constant inputs, and the intercept that the original weights make
+        of these is in reach of each of them (for `kappa` = 1).
+    network, outputs, per_neuron, **program
+        As in :func:`parallel`.
+
+    Returns
+    -------
+    epsilon : float
+        Above the exact value by rounding only.
+    """
+    smallest = 0.0
+    for layer in layers:
+        problem = _original_problem(network, outputs, layer, 0.0, per_neuron, program)
+        radius, norm = constant_radius(problem), _norm(problem.Y, per_neuron)
+        share = np.max(radius / np.where(norm > 0, norm, 1.0))
+        smallest = max(smallest, float(share) * (1 + 8 * np.finfo(problem.Y.dtype).eps))
+    return smallest
 
 
 def _original_problem(network, outputs, layer, epsilon, per_neuron, program):

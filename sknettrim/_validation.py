@@ -48,14 +48,39 @@ def per_layer(name, value, n_layers, *, minimum):
     return values
 
 
-def _number(name, value, minimum):
+def _number(name, value, minimum, several="or one per layer"):
     if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a number >= {minimum} or one per layer, got {value!r}")
+        raise TypeError(f"{name} must be a number >= {minimum} {several}, got {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}")
     if value < minimum:
         raise ValueError(f"{name} must be >= {minimum}, got {value}")
     return float(value)
+
+
+def decreasing_epsilons(values):
+    """Several values of epsilon for a path, checked and sorted.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_epsilons,)
+        What the user gave.
+
+    Returns
+    -------
+    epsilons : ndarray of shape (n_epsilons,)
+        Largest first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are none, they are not in one dimension, or one is not a finite number >= 0.
+    """
+    if np.ndim(values) != 1 or len(values) == 0:
+        raise ValueError(
+            f"epsilons must be an int or a list of at least one value of epsilon, got {values!r}"
+        )
+    return np.sort([_number("epsilons", value, 0, "each") for value in values])[::-1]
 
 
 def warn_unused_epsilon(epsilon):
