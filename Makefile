@@ -5,14 +5,18 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= auto
 PYTEST_ARGS ?=
+QUICK ?=
+MNIST ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo test lint format clean distclean
+.PHONY: help venv demo bench test lint format clean distclean
 
 help:
 	@echo "make demo    train, prune and compare networks on real data"
+	@echo "make bench   measure the solver (QUICK=1 for a minute only, MNIST=file.npz)"
 	@echo "make test    run the tests (WORKERS=1 for one process, PYTEST_ARGS for more)"
 	@echo "make lint    check the code; make format repairs what can be repaired"
 	@echo "make venv    only make or update $(VENV)"
@@ -22,6 +26,11 @@ venv: $(READY)
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
+
+# On all cores, as users run it.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.solver $(if $(QUICK),--quick) $(if $(MNIST),--mnist $(MNIST)) \
+		$(BENCH_ARGS)
 
 # One BLAS thread for each worker: more would fight for the same cores.
 test: export OMP_NUM_THREADS = 1

@@ -1,0 +1,1 @@
+"""What the project claims about speed and sparsity, measured: see docs/benchmarks.md."""

@@ -1,0 +1,1 @@
+"""The default solver against the authors' and a conic one: ``python -m benchmarks.solver``."""
