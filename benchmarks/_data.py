@@ -37,9 +37,7 @@ def mnist(path=None, *, rows=10_000):
             X, y = stored["X"], stored["y"]
     else:
         try:
-            X, y = fetch_openml(
-                "mnist_784", version=1, return_X_y=True, as_frame=False, data_home=CACHE
-            )
+            X, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
         except OSError as error:
             print(f"MNIST cannot be fetched ({error}); made data instead. A file: --mnist PATH")
             return made_digits(rows)
@@ -66,10 +64,10 @@ def untrained(hidden, *, epochs=30):
     return MLPClassifier(hidden, max_iter=epochs, tol=0.0, n_iter_no_change=epochs, random_state=0)
 
 
-@joblib.Memory(CACHE, verbose=0).cache
 def trained(X, y, hidden, *, epochs=30):
     """A trained classifier; kept between runs."""
-    return train(untrained(hidden, epochs=epochs), X, y)
+    remembered = joblib.Memory(CACHE, verbose=0).cache(train)
+    return remembered(untrained(hidden, epochs=epochs), X, y)
 
 
 def train(mlp, X, y):

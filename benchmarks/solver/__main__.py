@@ -61,7 +61,7 @@ QUICK = Plan(
 
 def measure(plan, sections, data):
     """All the figures of some sections, as the JSON file holds them."""
-    results = {"environment": environment(), "rounds": plan.rounds}
+    results = {"environment": environment(), "plan": plan._asdict()}
     if "contest" in sections:
         results["contest"] = list(_contests(plan, data))
     if "scaling" in sections:
@@ -116,13 +116,20 @@ def main(arguments=None):
         path = options.output / "solver.json"
         path.write_text(json.dumps(results, indent=1))
         print(f"\nFigures: {path}")
-    reported = tables(results)
-    for name, table in reported.items():
+    report(results, options.output / "scaling.png", options.page)
+
+
+def report(results, picture, page):
+    """Print the tables, draw the picture, and bring both into the page if there is one."""
+    made = tables(results)
+    for name, table in made.items():
         print(f"\n{name}\n\n{table}")
     if "scaling" in results:
-        draw(results["scaling"], options.output / "scaling.png")
-    if options.page:
-        update_page(options.page, reported)
+        draw(results["scaling"], picture)
+    if page:
+        if "scaling" in results:
+            draw(results["scaling"], page.parent / "images" / picture.name)
+        update_page(page, made)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 MOVED = 5e-9
 SCALE = 0.3
-RHOS = (100.0, 10.0)
+RHOS = (10.0, 100.0)
 
 
 class Solution(NamedTuple):
@@ -65,14 +65,15 @@ def solve(A, Y, radius, *, matched, rho, penalize_intercept=True, max_iter=10_00
     A = np.column_stack([A, np.ones(len(A))])
     gram = A.T @ A
     scale = SCALE * np.sqrt(gram.max())
-    A, Y, radius = A / scale, Y / scale, radius / scale
+    A /= scale
+    Y, radius = Y / scale, radius / scale
     factor = cho_factor(gram / scale**2 + np.eye(len(gram)), lower=True)
     threshold = np.full((A.shape[1], 1), 1 / rho)
     threshold[-1] *= penalize_intercept
 
-    W3 = np.zeros((A.shape[1], Y.shape[1]))
-    S, U1, U2 = np.zeros(Y.shape), np.zeros(Y.shape), np.zeros(W3.shape)
-    W1 = np.empty_like(S)
+    shape = A.shape[1], Y.shape[1]
+    W2, W3, U2 = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    W1, S, U1 = np.empty(Y.shape), np.zeros(Y.shape), np.zeros(Y.shape)
     n_iter, stopped = 0, False
     while not stopped and n_iter < max_iter and time.perf_counter() < deadline:
         n_iter += 1

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._measure import Pass, interleave, peak_memory, timed
-from . import authors_admm
+from . import authors_admm, conic
 from .program import SETTINGS, Program
 
 # The memory of the authors' ADMM is taken in its first iterations, it never changes.
@@ -62,9 +62,8 @@ def contest(name, A, Z, epsilon, *, rounds, neurons, random_state=0):
             solve["memory"] = peak_memory(lambda run=authors[setting]: run.few_iterations(FEW))
         solves.append(solve)
     for setting, program in programs.items():
-        before = unit.tick
         ours = outcomes["sknettrim", setting]
-        solves.append(conic_sample(program, ours, neurons, before, random_state))
+        solves.append(conic_sample(program, ours, neurons, unit.tick, random_state))
     for solve in solves:
         solve["passes"] = solve["seconds"] / unit.seconds
     n, p = A.shape
@@ -122,16 +121,16 @@ def conic_sample(program, ours, neurons, before, random_state):
     how far our weights are from it.
     """
     shares = np.linalg.norm(program.charged(program.deviation(ours.coef, ours.intercept)), axis=0)
-    live = np.flatnonzero((np.linalg.norm(program.target, axis=0) > 0) & (shares > 0))
+    live = np.flatnonzero((program.target != 0).any(axis=0))
     rng = np.random.default_rng(random_state)
     sample = rng.choice(live, min(neurons, len(live)), replace=False)
     times, optima = [], []
     for j in sample:
         before()
         part = program.neuron(j, shares[j])
-        seconds, result = timed(lambda part=part: part.trim(solver="cvxpy"))
+        seconds, (optimum, _) = timed(lambda part=part: conic.solve(part))
         times.append(seconds)
-        optima.append(result.objective)
+        optima.append(optimum)
     return {
         "solver": "cvxpy",
         "setting": program.setting,

@@ -105,32 +105,3 @@ class Program:
         Xi = Xi - np.where(self.active, Xi.sum(axis=0) / np.maximum(count, 1), 0.0)
         Xi *= (count > 0) / np.maximum(1.0, np.abs(self.A.T @ Xi).max(axis=0))
         return float(-np.vdot(Xi, self.target) - self.radius * np.linalg.norm(self.charged(Xi)))
-
-    def conic(self):
-        """(optimum, dual point) of Clarabel, for small programs.
-
-        Columns and targets are brought to order one first, which changes neither.
-        """
-        import cvxpy as cp
-
-        norms = np.linalg.norm(self.A, axis=0) / np.sqrt(len(self.A))
-        norms[norms == 0] = 1.0
-        scale = np.linalg.norm(self.target) / np.sqrt(self.target.size)
-        (p, m), (n, _) = (self.A.shape[1], self.target.shape[1]), self.target.shape
-        U, c, S = cp.Variable((p, m)), cp.Variable((1, m)), cp.Variable((n, m))
-        responses = (self.A / norms) @ U + np.ones((n, 1)) @ c - S == 0
-        on, off = self.active.ravel(), ~self.active.ravel()
-        deviation = cp.vec(S - self.target / scale, order="C")
-        constraints, charged = [responses], [deviation[on]]
-        if off.any():
-            leak = cp.Variable(off.sum(), nonneg=True) if self.setting == "budget" else 0.0
-            constraints.append(deviation[off] <= leak)
-            charged += [leak] if self.setting == "budget" else []
-        constraints.append(cp.norm(cp.hstack(charged)) <= self.radius / scale)
-        weighted = cp.multiply(1 / norms[:, None], cp.abs(U))
-        program = cp.Problem(cp.Minimize(cp.sum(weighted)), constraints)
-        with warnings.catch_warnings():
-            # How accurate it is, the bound from its dual point says.
-            warnings.filterwarnings("ignore", "Solution may be inaccurate", UserWarning)
-            program.solve(solver="CLARABEL", tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
-        return program.value * scale, responses.dual_value

@@ -1,74 +1,90 @@
-"""How often a tight tolerance is reached, and whether "converged" is ever wrong."""
+"""How often a tolerance is reached, and whether "converged" is ever wrong."""
 
 import numpy as np
 
 from .._data import KINDS, made_layer
+from . import conic
 from .program import SETTINGS, Program
 
 EPSILONS = (0.02, 0.1, 0.3)
-VERDICTS = ("confirmed", "warned", "undecided", "false")
+TOLERANCES = (1e-3, 1e-6)
+# Rows, inputs and neurons of the layers; a quarter of them have rows and inputs exchanged.
+SMALLEST, LARGEST = (50, 5, 1), (400, 60, 8)
+ACCURATE = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
+VERDICTS = ("confirmed", "undecided", "false", "warned")
 
 
-def reliability(count, *, tol=1e-6, largest=(400, 60, 8)):
-    """Solve random layers of every kind, good and bad, and check every answer by a conic solver.
-
-    Clarabel's dual point gives a lower bound on the optimum that owes nothing to this package.
-    What is claimed to be converged is "confirmed" if the gap to that bound is within `tol` as well,
-    "false" if it is not or a constraint is broken, and "undecided" where the bound itself is too
-    far from Clarabel's optimum to tell.
+def reliability(count):
+    """Solve random layers of every kind, good and bad, and check every answer.
 
     Parameters
     ----------
     count : int
         How many layers.
-    tol : float, default=1e-6
-        Asked of the solver.
-    largest : tuple of int, default=(400, 60, 8)
-        Largest n, p and m; a quarter of the layers have fewer rows than inputs.
 
     Returns
     -------
     dict
-        Counts for each kind, and the layers that were not confirmed.
+        Under "counts" how many layers of each kind got which verdict (see :func:`judge`) at each
+        tolerance, and under "exceptions" those that were not confirmed.
     """
     rng = np.random.default_rng(0)
     kinds = list(KINDS)
-    counts = {kind: dict.fromkeys(("layers", *VERDICTS), 0) for kind in kinds}
+    counts = {
+        (tol, kind): {"tol": tol, "kind": kind, "layers": 0, **dict.fromkeys(VERDICTS, 0)}
+        for tol in TOLERANCES
+        for kind in kinds
+    }
     exceptions = []
     for seed in range(count):
         kind = kinds[seed % len(kinds)]
-        n, p, m = (
-            int(rng.integers(low, high + 1)) for low, high in zip((50, 5, 1), largest, strict=True)
-        )
-        if rng.random() < 0.25:
-            n, p = p, n
-        A, Z = made_layer(kind, n, p, m, random_state=seed)
-        program = Program(A, Z, float(rng.choice(EPSILONS)), str(rng.choice(SETTINGS)))
-        result = program.trim(tol=tol)
-        verdict, errors = judge(program, result, tol)
-        counts[kind]["layers"] += 1
-        counts[kind][verdict] += 1
-        if verdict != "confirmed":
-            layer = {"kind": kind, "n": n, "p": p, "m": m, "seed": seed, "verdict": verdict}
-            exceptions.append(
-                layer | {"epsilon": program.epsilon, "setting": program.setting} | errors
-            )
-    return {"tol": tol, "counts": counts, "exceptions": exceptions}
+        program = _random_program(kind, rng, seed)
+        optimum, Xi = conic.solve(program, rescale=True, **ACCURATE)
+        bound = program.bound(Xi)
+        for tol in TOLERANCES:
+            verdict, errors = judge(program, program.trim(tol=tol), optimum, bound, tol)
+            counts[tol, kind]["layers"] += 1
+            counts[tol, kind][verdict] += 1
+            if verdict != "confirmed":
+                n, p = program.A.shape
+                layer = {"kind": kind, "seed": seed, "n": n, "p": p, "m": program.Z.shape[1]}
+                layer |= {"epsilon": program.epsilon, "setting": program.setting}
+                exceptions.append(layer | {"tol": tol, "verdict": verdict} | errors)
+    return {"counts": list(counts.values()), "exceptions": exceptions}
 
 
-def judge(program, result, tol):
-    """(verdict, errors) of one result."""
-    optimum, Xi = program.conic()
+def _random_program(kind, rng, seed):
+    n, p, m = rng.integers(SMALLEST, LARGEST, endpoint=True).tolist()
+    if rng.random() < 0.25:
+        n, p = p, n
+    layer = made_layer(kind, n, p, m, random_state=seed)
+    return Program(*layer, float(rng.choice(EPSILONS)), str(rng.choice(SETTINGS)))
+
+
+def judge(program, result, optimum, bound, tol):
+    """What a result is worth, by the optimum and the lower bound of a conic solver.
+
+    The bound is a proof that owes nothing to this package. A result that claims to have converged
+    is "confirmed" if its gap to the bound and what it exceeds the constraints by are within `tol`
+    as well, "undecided" if that fails only as far as the bound misses the conic optimum, and else
+    "false". One that claims nothing is "warned".
+
+    Returns
+    -------
+    verdict : str
+    errors : dict of str to float
+    """
     measured = program.measure(result.coef, result.intercept)
     scale = measured["objective"] or optimum
-    gap, doubt = (float(v - program.bound(Xi)) / scale for v in (measured["objective"], optimum))
-    errors = {"gap": gap, "excess": measured["excess"], "violation": measured["violation"]}
+    gap, doubt = (measured["objective"] - bound) / scale, (optimum - bound) / scale
+    broken = max(measured["excess"], measured["violation"])
     if not result.converged:
         verdict = "warned"
-    elif max(abs(gap), errors["excess"], errors["violation"]) <= tol:
+    elif max(abs(gap), broken) <= tol:
         verdict = "confirmed"
-    elif max(errors["excess"], errors["violation"]) <= tol and -tol <= gap <= tol + doubt:
+    elif broken <= tol and -tol <= gap <= tol + doubt:
         verdict = "undecided"
     else:
         verdict = "false"
-    return verdict, errors | {"gap_of_conic_solver": doubt}
+    errors = {"gap": gap, "gap_of_conic_solver": doubt}
+    return verdict, errors | {name: measured[name] for name in ("excess", "violation")}
