@@ -121,9 +121,10 @@ def conic_sample(program, ours, neurons, before, random_state):
     how far our weights are from it.
     """
     shares = np.linalg.norm(program.charged(program.deviation(ours.coef, ours.intercept)), axis=0)
-    live = np.flatnonzero((program.target != 0).any(axis=0))
+    # A neuron whose weights all went has no l1 norm to compare.
+    kept = np.flatnonzero(ours.coef.any(axis=0))
     rng = np.random.default_rng(random_state)
-    sample = rng.choice(live, min(neurons, len(live)), replace=False)
+    sample = rng.choice(kept, min(neurons, len(kept)), replace=False)
     times, optima = [], []
     for j in sample:
         before()
@@ -134,7 +135,7 @@ def conic_sample(program, ours, neurons, before, random_state):
     return {
         "solver": "cvxpy",
         "setting": program.setting,
-        "seconds": float(np.mean(times) * len(live)),
+        "seconds": float(np.mean(times) * np.count_nonzero(program.active.any(axis=0))),
         "times": times,
         "neurons": len(sample),
         "objective_of_sample": float(np.sum(optima)),
