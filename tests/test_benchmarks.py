@@ -162,6 +162,7 @@ TINY = command.Plan(
     neurons=1,
     base={"n": 50, "p": 6, "m": 3},
     sizes={"n": (40, 80), "p": (4, 8), "m": (2, 4)},
+    path=2,
     layers=6,
 )
 

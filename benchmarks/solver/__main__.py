@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     neurons: int
     base: dict
     sizes: dict
+    path: int
     layers: int
 
 
@@ -44,6 +45,7 @@ FULL = Plan(
         "p": (100, 200, 400, 800, 1600),
         "m": (50, 100, 200, 400, 800),
     },
+    path=20,
     layers=300,
 )
 QUICK = Plan(
@@ -55,6 +57,7 @@ QUICK = Plan(
     neurons=1,
     base={"n": 400, "p": 40, "m": 20},
     sizes={"n": (200, 400, 800), "p": (20, 40, 80), "m": (10, 20, 40)},
+    path=20,
     layers=24,
 )
 
@@ -68,7 +71,7 @@ def measure(plan, sections, data):
         results["scaling"] = scaling(plan.base, plan.sizes, rounds=plan.rounds)
     if "network" in sections:
         some = data._replace(X=data.X[: max(plan.rows)], y=data.y[: max(plan.rows)])
-        results["network"] = network(some, plan.hidden, rounds=plan.rounds)
+        results["network"] = network(some, plan.hidden, rounds=plan.rounds, epsilons=plan.path)
     if "reliability" in sections:
         results["reliability"] = reliability(plan.layers)
     return results

@@ -5,14 +5,14 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from sknettrim import NetTrim
+from sknettrim import NetTrim, net_trim_path
 
 from .._data import train, trained, untrained
 from .._measure import interleave, timed
 
 
-def network(data, hidden, *, rounds, epochs=30):
-    """Prune a network at default settings, beside its training, in turn.
+def network(data, hidden, *, rounds, epochs=30, epsilons=20):
+    """Prune a network at default settings, beside its training, and along a path, in turn.
 
     Parameters
     ----------
@@ -24,35 +24,44 @@ def network(data, hidden, *, rounds, epochs=30):
         Runs of each, of which the median counts.
     epochs : int, default=30
         Of training.
+    epsilons : int, default=20
+        Of the path.
 
     Returns
     -------
     dict
-        Seconds of each, and the summary of the pruned network.
+        Seconds of training, pruning, the path and one fit at its smallest epsilon.
     """
     name, X, y = data
     mlp = trained(X, y, hidden, epochs=epochs)
+    smallest = _quietly(lambda: net_trim_path(mlp, X, epsilons=2)).epsilons.min()
     contestants = {
-        "training": lambda: timed(lambda: train(untrained(hidden, epochs=epochs), X, y)),
-        "pruning": lambda: timed(lambda: _prune(mlp, X)),
+        "training": lambda: train(untrained(hidden, epochs=epochs), X, y),
+        "pruning": lambda: NetTrim(mlp).fit(X),
+        "smallest": lambda: NetTrim(mlp, epsilon=smallest).fit(X),
+        "path": lambda: net_trim_path(mlp, X, epsilons=epsilons),
     }
-    times, outcomes = interleave(contestants, rounds=rounds)
-    trim = outcomes["pruning"]
+    times, outcomes = interleave(
+        {what: lambda run=run: timed(lambda: _quietly(run)) for what, run in contestants.items()},
+        rounds=rounds,
+    )
+    trim, path = outcomes["pruning"], outcomes["path"]
     return {
         "data": name,
         "shape": [X.shape[1], *hidden, len(mlp.intercepts_[-1])],
         "rows": len(X),
         "epochs": epochs,
         "epsilon": trim.epsilon,
-        "density": trim.density_,
+        "epsilons": path.epsilons.tolist(),
+        "densities": path.densities.tolist(),
         "converged": all(layer.converged for layer in trim.layers_),
-        "score": mlp.score(X, y),
-        "score_pruned": trim.score(X, y),
+        "path_converged": path.converged.all(axis=1).tolist(),
         "times": times,
         **{what: float(np.median(seconds)) for what, seconds in times.items()},
     }
 
 
-def _prune(mlp, X, **options):
+def _quietly(function):
+    """What the layers say about convergence is in the figures."""
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-        return NetTrim(mlp, **options).fit(X)
+        return function()
