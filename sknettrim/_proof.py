@@ -33,10 +33,10 @@ class Certificate:
     def error(self):
         """Largest of the relative errors; at most ``tol`` means converged.
 
-        A gap below zero and a price both say that the objective is below the optimum. They
-        tend to come together, so each may use half of the tolerance.
+        A gap above zero says how far the objective may be above the optimum; one below zero,
+        and a price, how far below.
         """
-        return max(self.gap, -2 * self.gap, self.excess, self.violation, 2 * self.price)
+        return max(abs(self.gap), self.excess, self.violation, self.price)
 
 
 class DualPoint:

@@ -8,6 +8,8 @@ ADMM identifies the support of well conditioned layers in a few dozen iterations
 convergence is too slow to arrive, a Newton method takes over from the point reached.
 """
 
+from dataclasses import replace
+from enum import Enum, auto
 from functools import partial
 
 import numpy as np
@@ -37,12 +39,15 @@ RESPONSE_BIAS = 4.0
 WEIGHT_BIAS = 0.5
 # The first iterations find the scale of rho; their rate says nothing.
 WARM_UP = 100
-# ADMM is left when its rate of convergence promises more iterations than this.
-PATIENCE = 500
+# ADMM is left when its rate of convergence promises more iterations than this in all.
+PATIENCE = 600
 # Checks over which that rate is measured.
 WINDOW = 16
-# Below this tolerance single precision does not pay.
-SINGLE_PRECISION_TOL = 1e-5
+# Single precision is asked for no more than this.
+SINGLE_PRECISION_TOL = 1e-4
+# What is proven should fall with the residuals; where their ratio grows by this factor, what is
+# left are rounding errors.
+DIGITS_LOST = 2.0
 
 
 def solve(problem, *, tol, max_iter, start=None, verbose=0):
@@ -67,41 +72,69 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
         The first point that the problem certifies to `tol`, or the last one reached.
     """
     if start is not None and problem.certify(start.U, start.c, start.Xi).error() <= tol:
-        return start
-    iterate = _Iterate(problem, start, _working_type(problem, tol))
-    history, goal, balance_at, iteration = [], tol, BALANCE_EVERY, 0
-    while True:
-        steps = min(CHECK_EVERY, max_iter - iteration)
-        error = iterate.advance(steps)
-        iteration += steps
-        last = iteration == max_iter
-        if not np.isfinite(error):
+        return replace(start, n_iter=0)
+    reached = start
+    for dtype in _precisions(problem):
+        iterate = _Iterate(problem, reached, dtype)
+        aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
+        done = 0 if reached is start else reached.n_iter
+        outcome, n_iter = _run(iterate, aim, done, max_iter, verbose)
+        solution = iterate.solution(n_iter)
+        if not np.all(np.isfinite(solution.U)):
             # Scales too far apart for this precision; the Newton method has no such limit.
+            reached = replace(start or zero(problem), n_iter=n_iter)
             break
-        history.append(error)
-        if error <= goal or last:
-            solution = iterate.solution(iteration)
-            proven = problem.certify(solution.U, solution.c, solution.Xi).error()
-            if last or proven <= tol:
-                return solution
-            goal = min(0.9 * error, error * tol / proven)
-        if iteration >= WARM_UP and _iterations_to_go(history, goal) > PATIENCE:
+        reached = solution
+        if (outcome is Outcome.PROVEN and aim == tol) or n_iter == max_iter:
+            return reached
+        if outcome is Outcome.SLOW:
             break
-        if iteration >= balance_at:
-            if verbose > 1:
-                print(f"  admm {iteration:4d}: largest relative residual {error:8.2e}")
-            iterate.balance()
-            balance_at = max(iteration + BALANCE_EVERY, int(BALANCE_GROWTH * iteration))
-    reached = iterate.solution(iteration)
-    if not np.all(np.isfinite(reached.U)):
-        reached = start or zero(problem)
     return refine(problem, reached, tol=tol, max_iter=max_iter - reached.n_iter, verbose=verbose)
 
 
-def _working_type(problem, tol):
-    """Single precision where it suffices; more inputs than rows cancel too many digits."""
+def _precisions(problem):
+    """Single precision first; but more inputs than rows cancel too many digits for that."""
     n_samples, n_inputs = problem.A.shape
-    return np.float32 if tol >= SINGLE_PRECISION_TOL and n_samples > n_inputs else np.float64
+    return (np.float32, np.float64) if n_samples > n_inputs else (np.float64,)
+
+
+class Outcome(Enum):
+    """Why ADMM ended."""
+
+    PROVEN = auto()
+    SLOW = auto()
+    OUT_OF_DIGITS = auto()
+    OUT_OF_ITERATIONS = auto()
+
+
+def _run(iterate, tol, n_iter, max_iter, verbose):
+    """Iterate until there is a reason not to; returns it, and the number of iterations."""
+    history, goal, balance_at = [], tol, n_iter + BALANCE_EVERY
+    first, ratio = n_iter, np.inf
+    while n_iter < max_iter:
+        steps = min(CHECK_EVERY, max_iter - n_iter)
+        error = iterate.advance(steps)
+        n_iter += steps
+        if not np.isfinite(error):
+            return Outcome.SLOW, n_iter
+        history.append(error)
+        if error <= goal:
+            proven = iterate.proven_error()
+            if proven <= tol:
+                return Outcome.PROVEN, n_iter
+            if proven / error > DIGITS_LOST * ratio:
+                return Outcome.OUT_OF_DIGITS, n_iter
+            ratio = proven / error
+            goal = min(0.9 * error, error * tol / proven)
+        if n_iter - first >= WARM_UP and n_iter + _iterations_to_go(history, goal) > PATIENCE:
+            # Near the goal it is the last digits that are slow.
+            return Outcome.SLOW if np.isinf(ratio) else Outcome.OUT_OF_DIGITS, n_iter
+        if n_iter >= balance_at:
+            if verbose > 1:
+                print(f"  admm {n_iter:4d}: largest relative residual {error:8.2e}")
+            iterate.balance()
+            balance_at = max(n_iter + BALANCE_EVERY, int(BALANCE_GROWTH * n_iter))
+    return Outcome.OUT_OF_ITERATIONS, n_iter
 
 
 def _iterations_to_go(history, goal):
@@ -271,6 +304,11 @@ class _Iterate:
         self.rho_Z *= factor_Z
         self.a /= self.a.dtype.type(factor_S)
         self.b /= self.b.dtype.type(factor_Z)
+
+    def proven_error(self):
+        """What the problem certifies of the point reached."""
+        point = self.solution(0)
+        return self.problem.certify(point.U, point.c, point.Xi).error()
 
     def solution(self, n_iter):
         """The sparse copy of the weights, and the dual point, in the units of the problem."""
