@@ -191,6 +191,9 @@ def _rebuild_mlp(mlp, network):
     del kept["coefs_"], kept["intercepts_"]
     pruned = type(mlp).__new__(type(mlp))
     vars(pruned).update(copy.deepcopy(kept))
+    if getattr(mlp, "best_validation_score_", None) is not None:
+        # A warm start must find it exceeded once, to have best weights to go back to.
+        pruned.best_validation_score_ = -np.inf
     pruned.coefs_ = [
         np.array(W, dtype=old.dtype) for W, old in zip(network.coefs, mlp.coefs_, strict=True)
     ]

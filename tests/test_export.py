@@ -81,3 +81,13 @@ def test_training_further_works(models, blobs):
     X, y = blobs
     pruned = NetTrim(models[0], epsilon=0.2).fit(X).estimator_
     assert pruned.partial_fit(X, y).score(X, y) > 0.3
+
+
+def test_training_further_with_early_stopping_works(blobs, train):
+    X, y = blobs
+    mlp = MLPClassifier(
+        hidden_layer_sizes=(10,), early_stopping=True, warm_start=True, max_iter=20, random_state=0
+    )
+    pruned = NetTrim(train(mlp, X, y), epsilon=0.3).fit(X).estimator_
+    train(pruned, X, y)
+    assert 0 < pruned.best_validation_score_ <= 1
