@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._network import check_prunable, count_layers, is_fitted, train
 from ._prune import Original, emptying_epsilon, prune
+from ._pruned_mixin import PrunedMixin
 from ._validation import draw_rows, per_layer, warn_unused_epsilon
 from .solvers import SOLVERS
 
@@ -27,7 +28,7 @@ def _estimator_has(method):
     return check
 
 
-class NetTrim(MetaEstimatorMixin, BaseEstimator):
+class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
     """Prune a trained MLP by Net-Trim: one convex program per layer, with a guarantee.
 
     Each layer gets the sparsest weights, in the l1 sense, that keep its outputs on the
@@ -119,6 +120,7 @@ class NetTrim(MetaEstimatorMixin, BaseEstimator):
 
     See Also
     --------
+    compact : The same predictions from fewer neurons.
     net_trim_path : Many values of epsilon in one go.
     trim_layer : One layer of any network, given as arrays.
 

@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
@@ -37,6 +38,12 @@ _TRAINING_STATE = {
     "_coef_indptr",
     "_intercept_indptr",
 }
+
+# Name of the step of a Pipeline that selects the inputs the network uses.
+_SELECTOR = "used_inputs"
+
+# Weights of a layer below which a sparse array is no faster, however sparse.
+_LEAST_SPARSE = 10_000
 
 # Each hidden activation with its Lipschitz constant.
 _ACTIVATIONS = {
@@ -100,7 +107,7 @@ def check_prunable(estimator):
     if not isinstance(mlp, MLP):
         found = f"the class {mlp.__name__}" if isinstance(mlp, type) else repr(mlp)[:200]
         raise TypeError(
-            "NetTrim prunes an MLPClassifier or an MLPRegressor, on its own, as the last step of a "
+            "expected an MLPClassifier or an MLPRegressor, on its own, as the last step of a "
             "Pipeline, or inside a FrozenEstimator, a TransformedTargetRegressor or a search such "
             f"as GridSearchCV; got {found}"
         )
@@ -165,43 +172,116 @@ def network_inputs(estimator, X):
 
 
 def _data_type(mlp):
-    kept = np.result_type(*mlp.coefs_)
+    kept = np.result_type(*[W.dtype for W in mlp.coefs_])
     return kept if kept in (np.float32, np.float64) else np.dtype(np.float64)
 
 
-def rebuild(estimator, network):
+def rebuild(estimator, network, selector=None):
     """An estimator like `estimator`, fitted, with the weights of `network` and no shared arrays.
 
     FrozenEstimator is left out on the way to the MLP, and a search becomes its best estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    network : Network
+        As many layers as the old one; hidden layers may be narrower.
+    selector : ColumnTransformer, default=None
+        Where `network` has fewer inputs than the old one: what selects these, fitted. It becomes
+        the last step before the MLP, in a Pipeline, and must pass on arrays without names.
+
+    Returns
+    -------
+    rebuilt : estimator
     """
     if isinstance(estimator, MLP):
-        return _rebuild_mlp(estimator, network)
-    pruned = rebuild(_next_level(estimator), network)
+        rebuilt = _rebuild_mlp(estimator, network)
+        return rebuilt if selector is None else _behind(selector, rebuilt)
+    inside = _next_level(estimator)
+    rebuilt = rebuild(inside, network, selector)
     if isinstance(estimator, (FrozenEstimator, BaseSearchCV)):
-        return pruned
-    copied = copy.deepcopy(estimator, {id(_next_level(estimator)): pruned})
+        return rebuilt
+    copied = copy.deepcopy(estimator, {id(inside): rebuilt})
     if isinstance(copied, TransformedTargetRegressor):
         # The parameter may hold a trained network as well, wrapped for its training only.
-        copied.regressor = clone(pruned)
+        copied.regressor = clone(rebuilt)
+    if isinstance(copied, Pipeline) and isinstance(rebuilt, Pipeline) and rebuilt[0] is selector:
+        _splice(copied)
     return copied
 
 
 def _rebuild_mlp(mlp, network):
     kept = {name: value for name, value in vars(mlp).items() if name not in _TRAINING_STATE}
     del kept["coefs_"], kept["intercepts_"]
-    pruned = type(mlp).__new__(type(mlp))
-    vars(pruned).update(copy.deepcopy(kept))
-    if getattr(mlp, "best_validation_score_", None) is not None:
-        # A warm start must find it exceeded once, to have best weights to go back to.
-        pruned.best_validation_score_ = -np.inf
-    pruned.coefs_ = [
-        np.array(W, dtype=old.dtype) for W, old in zip(network.coefs, mlp.coefs_, strict=True)
-    ]
-    pruned.intercepts_ = [
+    rebuilt = type(mlp).__new__(type(mlp))
+    vars(rebuilt).update(copy.deepcopy(kept))
+    rebuilt.coefs_ = [_stored_as(old, W) for W, old in zip(network.coefs, mlp.coefs_, strict=True)]
+    rebuilt.intercepts_ = [
         np.array(b, dtype=old.dtype)
         for b, old in zip(network.intercepts, mlp.intercepts_, strict=True)
     ]
-    return pruned
+    if getattr(mlp, "best_validation_score_", None) is not None:
+        # A warm start must find it exceeded once, to have best weights to go back to.
+        rebuilt.best_validation_score_ = -np.inf
+    hidden = tuple(len(b) for b in rebuilt.intercepts_[:-1])
+    if hidden != tuple(np.ravel(mlp.hidden_layer_sizes)):
+        # Training further, or a clone, would trust the parameter.
+        rebuilt.hidden_layer_sizes = hidden
+    return rebuilt
+
+
+def _behind(selector, mlp):
+    """A Pipeline of the selector and the MLP, which now sees fewer inputs, without names."""
+    mlp.n_features_in_ = mlp.coefs_[0].shape[0]
+    vars(mlp).pop("feature_names_in_", None)
+    return Pipeline([(_SELECTOR, selector), (type(mlp).__name__.lower(), mlp)])
+
+
+def _splice(pipeline):
+    """Make one pipeline of two, where the inner one holds only the selector and the MLP."""
+    name, inner = pipeline.steps[-1]
+    # Taken if the estimator has been through this before.
+    taken = _SELECTOR in dict(pipeline.steps)
+    label = f"{_SELECTOR}-{len(pipeline.steps)}" if taken else _SELECTOR
+    pipeline.steps[-1:] = [(label, inner[0]), (name, inner[-1])]
+
+
+def sparsify_weights(estimator, max_density):
+    """Store the weights of the MLP inside `estimator` in sparse arrays where that pays, in place.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    max_density : float
+        Layers with a larger share of non-zero weights, and small ones, are stored dense.
+    """
+    densify_weights(estimator)
+    mlp = innermost(estimator)
+    # CSR arrays, not matrices: with those, no scikit-learn predicts on sparse data.
+    mlp.coefs_ = [
+        sparse.csr_array(W)
+        if W.size >= _LEAST_SPARSE and np.count_nonzero(W) <= max_density * W.size
+        else W
+        for W in mlp.coefs_
+    ]
+
+
+def densify_weights(estimator):
+    """Store all weights of the MLP inside `estimator` in dense arrays, in place."""
+    mlp = innermost(estimator)
+    mlp.coefs_ = [_dense(W) for W in mlp.coefs_]
+
+
+def _stored_as(old, W):
+    """A copy of W in the data type of `old`, and sparse if that is."""
+    copied = np.array(W, dtype=old.dtype, order="C")
+    return sparse.csr_array(copied) if sparse.issparse(old) else copied
+
+
+def _dense(W):
+    return W.toarray() if sparse.issparse(W) else W
 
 
 # Arithmetic ----------------------------------------------------------------------------------
@@ -235,7 +315,7 @@ class Network:
         """The network inside a fitted estimator; its arrays are shared unless types differ."""
         mlp = innermost(estimator)
         dtype = _data_type(mlp)
-        coefs = [np.asarray(W, dtype=dtype) for W in mlp.coefs_]
+        coefs = [np.asarray(_dense(W), dtype=dtype) for W in mlp.coefs_]
         intercepts = [np.asarray(b, dtype=dtype) for b in mlp.intercepts_]
         for number, (W, b) in enumerate(zip(coefs, intercepts, strict=True), start=1):
             if not (np.isfinite(W).all() and np.isfinite(b).all()):
