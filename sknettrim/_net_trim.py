@@ -111,6 +111,8 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         assumption that weights are normalised.
     n_iter_ : ndarray of shape (n_layers,)
         Iterations of the solver.
+    feature_importances_ : ndarray of shape (n_inputs,)
+        Share of each input of the network in what its outputs respond to.
     classes_ : ndarray of shape (n_classes,)
         Class labels of a classifier.
     n_features_in_ : int
@@ -316,6 +318,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
             discrepancy_bound_=pruned.discrepancy_bound,
             n_iter_=np.array([result.n_iter for result in pruned.layers]),
             _summary=pruned.summary,
+            _input_spread=pruned.input_spread,
         )
 
     def summary(self):

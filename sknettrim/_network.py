@@ -18,7 +18,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.extmath import safe_sparse_dot
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _check_feature_names_in, validate_data
 
 MLP = (MLPClassifier, MLPRegressor)
 
@@ -282,6 +282,29 @@ def _stored_as(old, W):
 
 def _dense(W):
     return W.toarray() if sparse.issparse(W) else W
+
+
+def input_names(estimator, input_features=None):
+    """Names of what the MLP inside `estimator` receives, as the steps before it name them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    input_features : array-like of str, default=None
+        Names of what `estimator` receives, where it was not trained on a data frame.
+
+    Returns
+    -------
+    names : ndarray of str of shape (n_inputs,)
+        ``x0``, ``x1``, ... if there are none to go by.
+    """
+    *wrappers, mlp = levels(estimator)
+    names = input_features
+    for wrapper in wrappers:
+        if isinstance(wrapper, Pipeline) and len(wrapper.steps) > 1:
+            names = wrapper[:-1].get_feature_names_out(names)
+    return _check_feature_names_in(mlp, names)
 
 
 # Arithmetic ----------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Prune one trained network at one epsilon: what NetTrim and net_trim_path share."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from . import _guarantee, _schemes
+from ._importances import column_spread
 from ._network import Network, network_inputs, rebuild
 
 
@@ -31,6 +32,11 @@ class Original:
         network = Network.of(model)
         return cls(model, network, network.outputs(network_inputs(model, X)))
 
+    @cached_property
+    def input_spread(self):
+        """Standard deviation of each input of the network."""
+        return column_spread(self.outputs[0])
+
 
 @dataclass(frozen=True)
 class Pruned:
@@ -42,6 +48,7 @@ class Pruned:
     discrepancy: object
     discrepancy_bound: object
     summary: str
+    input_spread: object
 
 
 def prune(original, epsilon, *, scheme, gamma, kappa, program, **solving):
@@ -104,4 +111,5 @@ def _measure(original, problems, results, *, cascade):
         discrepancy=measured,
         discrepancy_bound=bounds,
         summary=_guarantee.summarize(network, problems, results, outputs, measured, bounds),
+        input_spread=original.input_spread,
     )

@@ -1,13 +1,15 @@
-"""What a pruned estimator can be turned into."""
+"""What a pruned estimator can be turned into, and which inputs it uses."""
 
 from numbers import Real
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from ._compact import compact
-from ._network import densify_weights, sparsify_weights
+from ._compact import compact, shrink, used_inputs
+from ._importances import importances
+from ._network import Network, densify_weights, input_names, sparsify_weights
 
 
 def _is_fitted(estimator):
@@ -21,7 +23,11 @@ def _is_fitted(estimator):
 
 
 class PrunedMixin:
-    """Methods of an estimator that holds, once fitted, a pruned one in ``estimator_``."""
+    """Methods of an estimator that holds, once fitted, a pruned one in ``estimator_``.
+
+    It also has ``_input_spread``, the standard deviation of each input of the network on the
+    calibration data.
+    """
 
     def compact(self, *, drop_inputs=False):
         """The pruned estimator without the neurons that cannot matter, see :func:`compact`.
@@ -86,3 +92,58 @@ class PrunedMixin:
         """
         densify_weights(self.estimator_)
         return self
+
+    @property
+    def feature_importances_(self):
+        """Share of each input of the network in what its outputs respond to.
+
+        The weights along a path from an input to an output multiply; their products, summed over
+        all paths with their signs, are the connection weights of the input (Olden and Jackson
+        2002). Its importance is the sum of their absolute values over the outputs, times the
+        standard deviation of the input on the calibration data, as a share of the total. All
+        zero if nothing of the network is left. Inputs of the network are columns of X unless
+        steps of a Pipeline come before it.
+
+        Returns
+        -------
+        importances : ndarray of shape (n_inputs,)
+        """
+        check_is_fitted(self)
+        return importances(self._smallest_network(), self._input_spread)
+
+    def get_support(self, indices=False):
+        """Which inputs the pruned network uses: those from which something leads to an output.
+
+        Parameters
+        ----------
+        indices : bool, default=False
+            Whether to return their numbers instead of a mask.
+
+        Returns
+        -------
+        support : ndarray of bool of shape (n_inputs,), or ndarray of int
+            Of the inputs of the network, as in `feature_importances_`.
+        """
+        check_is_fitted(self)
+        support = used_inputs(self._smallest_network())
+        return np.flatnonzero(support) if indices else support
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the inputs that the pruned network uses.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the features of X. None: those of the data frame that the estimator was
+            trained on, else ``x0``, ``x1``, ...
+
+        Returns
+        -------
+        names : ndarray of str
+            As the steps of a Pipeline before the network name them, if there are any.
+        """
+        check_is_fitted(self)
+        return input_names(self.estimator_, input_features)[self.get_support()]
+
+    def _smallest_network(self):
+        return shrink(Network.of(self.estimator_))

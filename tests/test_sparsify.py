@@ -115,6 +115,14 @@ def test_the_original_and_clones_are_left_alone(wide, train):
     assert not any(is_sparse(clone(trim).fit(wide[0]).estimator_))
 
 
+def test_what_is_known_of_the_network_does_not_change(wide, train):
+    trim = pruned(MLPClassifier(**OPTIONS), wide, train)
+    importances, support = trim.feature_importances_, trim.get_support()
+    trim.sparsify(1)
+    np.testing.assert_array_equal(trim.feature_importances_, importances)
+    np.testing.assert_array_equal(trim.get_support(), support)
+
+
 def test_compacting_keeps_the_format(wide, train):
     X, _ = wide
     trim = pruned(MLPClassifier(**OPTIONS), wide, train)
