@@ -1,8 +1,8 @@
 """What a pruned network saves: size of the file, time to predict, and when sparse arrays pay.
 
-    python benchmarks/latency.py --mnist mnist.npz    # arrays X (pixels 0 to 255) and y
-    python benchmarks/latency.py                      # the digits of scikit-learn
-    python benchmarks/latency.py --layers             # only layers of made sizes and densities
+    python -m benchmarks.latency --mnist mnist.npz    # arrays X (pixels 0 to 255) and y
+    python -m benchmarks.latency                      # the digits of scikit-learn
+    python -m benchmarks.latency --layers             # only layers of made sizes and densities
 
 Times are the best of several rounds in which all take turns, so that a busy machine slows them
 alike. Set OMP_NUM_THREADS=1 for one thread: dense products use as many as they get, products with
@@ -13,25 +13,23 @@ import argparse
 import json
 import pickle
 import time
-import warnings
 from copy import deepcopy
 from functools import partial
 from operator import matmul
 
 import numpy as np
 from scipy import sparse
-from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
 
 from sknettrim import NetTrim
+
+from ._data import digits, mnist, train, untrained
 
 LAYERS = [(64, 100), (100, 10), (300, 100), (784, 300), (2000, 1000)]
 DENSITIES = [0.02, 0.05, 0.1, 0.15, 0.2]
 
 
-def main():
-    arguments = parse_arguments()
+def main(argv=None):
+    arguments = parse_arguments(argv)
     report = {"layers": layer_ratios(arguments)}
     if not arguments.layers:
         report |= measure_network(arguments)
@@ -40,7 +38,7 @@ def main():
             json.dump(report, file, indent=2)
 
 
-def parse_arguments():
+def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -50,7 +48,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--layers", action="store_true", help="only the table of single layers")
     parser.add_argument("--json", metavar="PATH", help="write the figures here as well")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 # One network -----------------------------------------------------------------------------------
@@ -58,22 +56,19 @@ def parse_arguments():
 
 def measure_network(arguments):
     """Prune a network and compare all forms of it."""
-    name, X, y = load(arguments.mnist)
-    train = np.arange(len(X)) < 0.8 * len(X)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mlp = MLPClassifier(hidden_layer_sizes=(300, 100), max_iter=30, random_state=0)
-        mlp.fit(X[train], y[train])
+    name, X, y = mnist(arguments.mnist) if arguments.mnist else digits()
+    rows = np.arange(len(X)) < 0.8 * len(X)
+    mlp = train(untrained((300, 100)), X[rows], y[rows])
     trim = NetTrim(
         mlp,
         epsilon=arguments.epsilon,
         scheme="cascade",
         inactive="budget",
-        max_samples=min(3000, train.sum()),
+        max_samples=min(3000, rows.sum()),
         random_state=0,
-    ).fit(X[train])
-    print(f"\n{name}, test score {mlp.score(X[~train], y[~train]):.3f} before pruning")
-    print(f"and {trim.score(X[~train], y[~train]):.3f} after\n\n{trim.summary()}\n")
+    ).fit(X[rows])
+    print(f"\n{name}, test score {mlp.score(X[~rows], y[~rows]):.3f} before pruning")
+    print(f"and {trim.score(X[~rows], y[~rows]):.3f} after\n\n{trim.summary()}\n")
     forms = {
         "original": mlp,
         "pruned": trim.estimator_,
@@ -89,14 +84,6 @@ def measure_network(arguments):
         "differences": compare_outputs(forms, X),
         "predict": compare_times(forms, X, arguments),
     }
-
-
-def load(path):
-    if path is None:
-        X, y = load_digits(return_X_y=True)
-        return "digits", X / 16, y
-    with np.load(path) as data:
-        return "MNIST", data["X"].reshape(len(data["X"]), -1) / 255, data["y"]
 
 
 def compare_sizes(forms):

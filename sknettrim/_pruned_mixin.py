@@ -61,7 +61,7 @@ class PrunedMixin:
         max_density : float, default=0.1
             Layers with a larger share of non-zero weights stay dense, and so do layers of fewer
             than 10,000 weights. About there, products with sparse arrays stop being faster,
-            measured with one thread (``benchmarks/latency.py``). More threads make only dense
+            measured with one thread (``benchmarks.latency``). More threads make only dense
             products faster, so give a smaller share where they are used.
 
         Returns

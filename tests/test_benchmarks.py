@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import _data, _measure
+from benchmarks import _data, _measure, latency
 from benchmarks.solver import __main__ as command
 from benchmarks.solver import authors_admm, conic, report
 from benchmarks.solver.program import SETTINGS, Program
@@ -191,3 +191,17 @@ def test_command_writes_figures_tables_and_a_page(tmp_path, monkeypatch, capsys)
     for name, table in tables.items():
         assert table in printed
         assert text.count(table) == 1, name
+
+
+def test_latency_compares_forms_with_the_same_outputs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(latency, "LAYERS", [(30, 20)])
+    monkeypatch.setattr(latency, "untrained", lambda hidden: _data.untrained(hidden, epochs=2))
+    file = tmp_path / "latency.json"
+    latency.main(["--rows", "20", "--rounds", "1", "--json", str(file)])
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert set(report["layers"]) == {"30 x 20, 20", "30 x 20, 1000 sparse"}
+    assert report["sizes"]["compact, sparse"] < report["sizes"]["original"] / 5
+    assert set(report["predict"]["20"]) == set(report["sizes"])
+    for change in report["differences"].values():
+        assert max(change.values()) < 1e-9
+    assert "compact, inputs dropped" in capsys.readouterr().out
