@@ -44,7 +44,7 @@ def _options():
     parser.add_argument("--quick", action="store_true", help="one small network, one seed")
     options = parser.parse_args()
     if options.quick:
-        options.networks, options.seeds, options.densities = ["digits, alpha 1"], 1, (0.2, 0.05)
+        options.networks, options.seeds, options.densities = ["digits, alpha 1"], 1, (0.1,)
     return options
 
 
