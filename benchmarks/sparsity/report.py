@@ -48,7 +48,7 @@ def draw(records, path):
     axes[0, 0].set_ylabel("output discrepancy, relative")
     axes[1, 0].set_ylabel("score")
     handles, labels = axes[1, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * len(means))
     figure.savefig(path, dpi=120)
 
 
