@@ -148,6 +148,19 @@ def summarize(network, problems, results, original, measured, bounds):
     return table([_COLUMNS, *lines, total])
 
 
+def with_tuning(summary, epoch, scores):
+    """The table, and below it what a fine-tuning did since: epsilon and bound hold no more."""
+    if epoch == 0:
+        note = f"none of {len(scores) - 1} epochs better on held-out rows: nothing changed"
+    else:
+        note = (
+            f"epoch {epoch} of {len(scores) - 1} kept, held-out score {scores[0]:.4f} -> "
+            f"{scores[epoch]:.4f}; the table describes the network before, and its epsilon, "
+            "discrepancy and bound do not hold for the trained weights"
+        )
+    return Summary(f"{summary}\nfine-tuned: {note}")
+
+
 def _counts(before, after):
     """Non-zero weights before and after, and their share of all places."""
     kept = sum(np.count_nonzero(W) for W in after)

@@ -97,7 +97,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         The pruned estimator, with weights that are exactly zero. Plain scikit-learn of the
         structure given, less FrozenEstimator around the MLP and with a search replaced by its
         best estimator: it predicts, pickles and converts without this package. Training it
-        further would fill the zeros.
+        further would fill the zeros; `fine_tune` does not.
     layers_ : list of LayerResult
         What was found for each layer, with the proof of its optimality.
     density_ : float
@@ -105,14 +105,17 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
     discrepancy_ : ndarray of shape (n_layers,)
         Frobenius norm of the change in what each layer passes on, hidden layers after and the
         output layer before its activation, measured with the whole pruned network on the
-        calibration data. Absolute.
+        calibration data (after `fine_tune`, on its data). Absolute.
     discrepancy_bound_ : ndarray of shape (n_layers,)
         What `discrepancy_` could not exceed, by Theorems 1 and 2 of [1]_, without their
-        assumption that weights are normalised.
+        assumption that weights are normalised. Infinite after `fine_tune`.
     n_iter_ : ndarray of shape (n_layers,)
         Iterations of the solver.
     feature_importances_ : ndarray of shape (n_inputs,)
         Share of each input of the network in what its outputs respond to.
+    validation_scores_ : ndarray of shape (n_epochs + 1,)
+        Only after `fine_tune`: scores on the rows that its last call held out, before the first
+        epoch and after each.
     classes_ : ndarray of shape (n_classes,)
         Class labels of a classifier.
     n_features_in_ : int
@@ -319,6 +322,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
             n_iter_=np.array([result.n_iter for result in pruned.layers]),
             _summary=pruned.summary,
             _input_spread=pruned.input_spread,
+            _original=pruned.original,
         )
 
     def summary(self):

@@ -5,6 +5,7 @@ A supported estimator is a chain of levels: wrappers, each holding the next, dow
 
 import copy
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
@@ -134,17 +136,23 @@ def count_layers(estimator):
     return np.size(mlp.hidden_layer_sizes) + 1
 
 
-def train(estimator, X, y):
-    """A clone of `estimator`, trained on (X, y)."""
+@contextmanager
+def interruptible():
+    """Training in here stops at Ctrl-C: an MLP turns it into a warning and poses as trained."""
     with warnings.catch_warnings():
-        # An MLP turns Ctrl-C into a warning and poses as trained.
         warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
         try:
-            return clone(estimator).fit(X, y)
+            yield
         except UserWarning as stop:
             if "Training interrupted by user" in str(stop):
                 raise KeyboardInterrupt from stop
             raise
+
+
+def train(estimator, X, y):
+    """A clone of `estimator`, trained on (X, y)."""
+    with interruptible():
+        return clone(estimator).fit(X, y)
 
 
 def network_inputs(estimator, X):
@@ -169,6 +177,20 @@ def network_inputs(estimator, X):
                 if step is not None and step != "passthrough":
                     X = step.transform(X)
     return validate_data(mlp, X, accept_sparse="csr", dtype=_data_type(mlp), reset=False)
+
+
+def network_targets(estimator, y):
+    """Targets as the MLP inside `estimator` is trained on them."""
+    if y is None:
+        raise ValueError(
+            f"training {type(estimator).__name__} requires y to be passed, but the target y is None"
+        )
+    for level in levels(estimator):
+        if isinstance(level, TransformedTargetRegressor):
+            y = check_array(y, input_name="y", ensure_2d=False, dtype="numeric")
+            y = level.transformer_.transform(y.reshape(len(y), -1))
+            y = y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+    return y
 
 
 def _data_type(mlp):

@@ -42,6 +42,7 @@ class Original:
 class Pruned:
     """The network at one epsilon; the fields are the attributes of NetTrim, less underscores."""
 
+    original: Network
     estimator: object
     layers: list
     density: float
@@ -105,6 +106,7 @@ def _measure(original, problems, results, *, cascade):
         network, problems, results, outputs, pruned_outputs, cascade=cascade
     )
     return Pruned(
+        original=network,
         estimator=rebuild(original.model, pruned),
         layers=results,
         density=pruned.density,

@@ -7,9 +7,20 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from . import _guarantee
 from ._compact import compact, shrink, used_inputs
+from ._fine_tune import fine_tune
 from ._importances import importances
-from ._network import Network, densify_weights, input_names, sparsify_weights
+from ._network import (
+    Network,
+    densify_weights,
+    innermost,
+    input_names,
+    network_inputs,
+    network_targets,
+    rebuild,
+    sparsify_weights,
+)
 
 
 def _is_fitted(estimator):
@@ -25,9 +36,104 @@ def _is_fitted(estimator):
 class PrunedMixin:
     """Methods of an estimator that holds, once fitted, a pruned one in ``estimator_``.
 
-    It also has ``_input_spread``, the standard deviation of each input of the network on the
-    calibration data.
+    It has the attributes of a fitted NetTrim, and ``_original``, the Network before pruning;
+    ``_summary``, the table about it; ``_input_spread``, the standard deviation of each input of
+    the network on the calibration data.
     """
+
+    def fine_tune(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        max_iter=100,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+    ):
+        """Train the weights that are left for a few epochs; those that are zero stay zero.
+
+        After heavy pruning this wins back most of the score [1]_. It is scikit-learn's training,
+        with the parameters of the MLP (`solver`, `alpha`, `learning_rate_init`, ...; "adam" for one
+        trained by "lbfgs", which has no epochs) but no gradient for weights that are zero. Rows
+        are held out, and the epoch that scores best on them is kept, which may be none; of equal
+        scores the one with the smaller squared error, for a classifier that of its probabilities.
+
+        What Net-Trim guarantees does not hold for trained weights: where an epoch is kept,
+        `discrepancy_bound_` becomes infinite, `discrepancy_` is measured anew, on `X`, and
+        `summary()` says so. `layers_` stays the record of the pruning.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Training data, as `estimator` takes it. Steps of a pipeline before the MLP transform
+            it and are not trained.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets. Labels must be among those that the network knows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, where the MLP of this scikit-learn takes them (1.7 or newer).
+        max_iter : int, default=100
+            Largest number of epochs.
+        validation_fraction : float, default=0.1
+            Share of the rows to hold out, stratified by label; drawn by `random_state`, as the
+            batches are.
+        n_iter_no_change : int, default=10
+            Stop after as many epochs with neither a better score nor a smaller squared error on
+            the rows held out.
+
+        Returns
+        -------
+        self : NetTrim
+            With a new `estimator_`. Called again, it trains that further.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X, y or a parameter is not valid.
+
+        References
+        ----------
+        .. [1] Aghasi, Abdi, Romberg, "Fast Convex Pruning of Deep Neural Networks", SIAM Journal
+           on Mathematics of Data Science, 2020.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_digits
+        >>> from sklearn.neural_network import MLPClassifier
+        >>> from sknettrim import NetTrim
+        >>> X, y = load_digits(return_X_y=True)
+        >>> mlp = MLPClassifier((20,), learning_rate_init=0.01, random_state=0).fit(X / 16, y)
+        >>> trim = NetTrim(mlp, epsilon=0.3, random_state=0).fit(X / 16)
+        >>> pruned, score = trim.estimator_, trim.score(X / 16, y)
+        >>> trim.fine_tune(X / 16, y).score(X / 16, y) > score
+        True
+        >>> zeros = pruned.coefs_[0] == 0
+        >>> bool((trim.estimator_.coefs_[0][zeros] == 0).all())
+        True
+        """
+        check_is_fitted(self)
+        inputs = network_inputs(self.estimator_, X)
+        network, epoch, scores = fine_tune(
+            innermost(self.estimator_),
+            inputs,
+            network_targets(self.estimator_, y),
+            sample_weight,
+            max_iter=max_iter,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            random_state=self.random_state,
+            verbose=self.verbose,
+        )
+        if epoch > 0:
+            self.estimator_ = rebuild(self.estimator_, network)
+            self.density_ = network.density
+            self.discrepancy_ = _guarantee.discrepancies(
+                self._original.outputs(inputs), network.outputs(inputs)
+            )
+            self.discrepancy_bound_ = np.full(network.n_layers, np.inf)
+        self.validation_scores_ = scores
+        self._summary = _guarantee.with_tuning(self._summary, epoch, scores)
+        return self
 
     def compact(self, *, drop_inputs=False):
         """The pruned estimator without the neurons that cannot matter, see :func:`compact`.
