@@ -1,11 +1,20 @@
 """Prune trained scikit-learn neural networks by convex optimisation, with a guarantee."""
 
 from ._compact import compact
+from ._export_c import export_c
 from ._layer import trim_layer
 from ._net_trim import NetTrim
 from ._path import TrimPath, net_trim_path
 from ._solve import LayerResult
 
-__all__ = ["LayerResult", "NetTrim", "TrimPath", "compact", "net_trim_path", "trim_layer"]
+__all__ = [
+    "LayerResult",
+    "NetTrim",
+    "TrimPath",
+    "compact",
+    "export_c",
+    "net_trim_path",
+    "trim_layer",
+]
 
 __version__ = "0.1.0"

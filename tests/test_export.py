@@ -1,10 +1,12 @@
-"""What comes out needs this package no more: pickles, other processes, ONNX."""
+"""What comes out needs this package no more: pickles, joblib, skops, other processes, ONNX."""
 
+import copy
 import pickle
 import subprocess
 import sys
 import textwrap
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.compose import TransformedTargetRegressor
@@ -52,21 +54,82 @@ def test_predictions_in_a_process_without_this_package(models, blobs, tmp_path):
         np.testing.assert_allclose(model.predict(X), predicted)
 
 
+@pytest.fixture(scope="module")
+def outcomes(models, blobs):
+    """What a user may want to keep, of each model: pruned, and fine-tuned."""
+    X, y = blobs
+    targets = [y, X[:, 1] ** 2, y, X[:, 0] ** 2]
+    pruned = [NetTrim(model, random_state=0).fit(X) for model in models]
+    tuned = [
+        copy.deepcopy(trim).fine_tune(X, target, max_iter=3)
+        for trim, target in zip(pruned, targets, strict=True)
+    ]
+    return [trim.estimator_ for trim in pruned + tuned]
+
+
+def assert_same(one, other, X):
+    """Same type, parameters and answers, to the last bit."""
+    assert type(one) is type(other)
+    assert repr(one) == repr(other)
+    for method in ("predict", "predict_proba"):
+        if hasattr(one, method):
+            np.testing.assert_array_equal(getattr(one, method)(X), getattr(other, method)(X))
+
+
+def test_joblib_round_trips(outcomes, blobs, tmp_path):
+    for estimator in outcomes:
+        for compress in (0, 3):
+            joblib.dump(estimator, tmp_path / "model", compress=compress)
+            assert_same(estimator, joblib.load(tmp_path / "model"), blobs[0])
+
+
+def test_skops_round_trips_without_trusting_any_type(outcomes, blobs):
+    sio = pytest.importorskip("skops.io")
+    for estimator in outcomes:
+        saved = sio.dumps(estimator)
+        assert sio.get_untrusted_types(data=saved) == []
+        assert_same(estimator, sio.loads(saved), blobs[0])
+
+
+def test_skops_round_trips_of_a_nettrim(models, blobs):
+    """With the original inside, and what only training needed. The list is in the user guide."""
+    sio = pytest.importorskip("skops.io")
+    trusted = [
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sknettrim._net_trim.NetTrim",
+        "sknettrim._network.Network",
+        "sknettrim._solve.LayerResult",
+    ]
+    for model in models:
+        trim = NetTrim(model).fit(blobs[0])
+        saved = sio.dumps(trim)
+        assert sio.get_untrusted_types(data=saved) == trusted
+        again = sio.loads(saved, trusted=trusted)
+        assert_same(trim, again, blobs[0])
+        assert again.summary() == trim.summary()
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_onnx_gives_the_same_labels(models, blobs):
+def test_onnx_gives_the_same_labels_and_values(outcomes, blobs):
     skl2onnx = pytest.importorskip("skl2onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     X = blobs[0].astype(np.float32)
-    for model in models[:3]:
-        pruned = NetTrim(model).fit(blobs[0]).estimator_
-        converted = skl2onnx.to_onnx(
-            pruned, X[:1], options={"zipmap": False} if hasattr(pruned, "classes_") else None
+    for estimator in outcomes:
+        if isinstance(estimator, TransformedTargetRegressor):
+            continue  # skl2onnx has no converter
+        classifies = hasattr(estimator, "classes_")
+        model = skl2onnx.to_onnx(
+            estimator, X[:1], options={"zipmap": False} if classifies else None
         )
         session = onnxruntime.InferenceSession(
-            converted.SerializeToString(), providers=["CPUExecutionProvider"]
+            model.SerializeToString(), providers=["CPUExecutionProvider"]
         )
-        predicted = session.run(None, {session.get_inputs()[0].name: X})[0]
-        np.testing.assert_allclose(np.ravel(predicted), pruned.predict(X), rtol=1e-3, atol=1e-4)
+        predicted, *probabilities = session.run(None, {session.get_inputs()[0].name: X})
+        if classifies:
+            np.testing.assert_array_equal(predicted, estimator.predict(X))
+            np.testing.assert_allclose(probabilities[0], estimator.predict_proba(X), atol=1e-5)
+        else:
+            np.testing.assert_allclose(predicted.ravel(), estimator.predict(X), 1e-5, 1e-5)
 
 
 def test_weights_that_were_dropped_are_exactly_zero(models, blobs):
