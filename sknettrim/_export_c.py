@@ -161,13 +161,14 @@ def _about(mlp, network, arrays):
     widths = [len(network.coefs[0]), *map(len, network.intercepts)]
     kept, weights = (sum(map(f, network.coefs)) for f in (np.count_nonzero, np.size))
     size = sum(array.nbytes for array in arrays.values())
-    text = (
-        f"{type(mlp).__name__} {'-'.join(map(str, widths))} ({network.activation}), written by "
-        f"sknettrim. {kept:,} of {weights:,} weights are not zero; {size:,} bytes of constants."
-    )
+    lines = [
+        f"{type(mlp).__name__} {'-'.join(map(str, widths))} ({network.activation}), by sknettrim.",
+        f"{kept:,} of {weights:,} weights are not zero; {size:,} bytes of constants.",
+    ]
     if is_classifier(mlp):
-        text += f" Labels by position: {', '.join(map(ascii, mlp.classes_.tolist()))}."
-    return "\n".join(textwrap.wrap(text.replace("*/", "* /"), 96))
+        labels = f"Labels by position: {', '.join(map(ascii, mlp.classes_.tolist()))}."
+        lines += textwrap.wrap(labels.replace("*/", "* /"), 96)
+    return "\n".join(lines)
 
 
 def _calls(name, network):
