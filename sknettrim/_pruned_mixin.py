@@ -181,8 +181,8 @@ class PrunedMixin:
 
         Notes
         -----
-        On sparse data the first layer is faster dense. To train `estimator_` further, or to
-        export it, call `densify` first.
+        On sparse data the first layer is faster dense. `fine_tune` and `export_c` take sparse
+        weights; for other training or exports, call `densify` first.
         """
         sparsify_weights(self.estimator_, max_density)
         return self

@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import is_classifier
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
@@ -151,6 +152,19 @@ def test_inputs_wider_than_a_byte_and_layers_without_weights(compiled):
 def test_single_precision_networks(blobs, train, compiled):
     X, y = blobs[0].astype(np.float32), blobs[1]
     check_same(train(MLPClassifier((6,), max_iter=60, random_state=0), X, y), compiled, X)
+
+
+def test_sparse_weights_are_weights(mlp):
+    stored = copy.deepcopy(mlp)
+    stored.coefs_ = [sparse.csr_array(W) for W in mlp.coefs_]
+    assert export_c(stored) == export_c(mlp)
+
+
+def test_a_compact_network_takes_less(mlp, blobs, compiled):
+    trim = NetTrim(mlp, epsilon=0.5).fit(blobs[0])
+    assert len(export_c(trim.compact())) < len(export_c(trim.estimator_))
+    check_same(trim.compact(), compiled, blobs[0])
+    check_same(trim.compact(drop_inputs=True)[-1], compiled, blobs[0][:, trim.get_support()])
 
 
 # What it takes -------------------------------------------------------------------------------

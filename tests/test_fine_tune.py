@@ -327,6 +327,18 @@ def test_sparse_and_single_precision_inputs(blobs, train):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+def test_sparse_weights_stay_sparse(mlp, blobs):
+    X, y = blobs
+    dense = NetTrim(mlp, epsilon=0.4, random_state=0).fit(X)
+    stored = copy.deepcopy(dense)
+    stored.estimator_.coefs_ = [sparse.csr_array(W) for W in dense.estimator_.coefs_]
+    for trim in (dense, stored):
+        trim.fine_tune(X, y, max_iter=5, validation_fraction=0.3)
+    for a, b in zip(dense.estimator_.coefs_, stored.estimator_.coefs_, strict=True):
+        assert isinstance(b, sparse.csr_array)
+        np.testing.assert_array_equal(a, b.toarray())
+
+
 # Targets and parameters ----------------------------------------------------------------------
 
 
