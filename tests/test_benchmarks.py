@@ -1,12 +1,13 @@
 """The benchmarks measure what they say: their own mathematics, the baseline, the bookkeeping."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import _data, _measure, latency
+from benchmarks import _data, _measure, fine_tune, latency, single_row
 from benchmarks.solver import __main__ as command
 from benchmarks.solver import authors_admm, conic, report
 from benchmarks.solver.program import SETTINGS, Program
@@ -205,3 +206,30 @@ def test_latency_compares_forms_with_the_same_outputs(tmp_path, monkeypatch, cap
     for change in report["differences"].values():
         assert max(change.values()) < 1e-9
     assert "compact, inputs dropped" in capsys.readouterr().out
+
+
+def test_fine_tuning_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["", "--epsilons", "0.3", "--seeds", "1"])
+    monkeypatch.setattr(fine_tune, "mnist", lambda path: _data.digits())
+    monkeypatch.setattr(
+        fine_tune, "trained", lambda X, y, _: _data.train(_data.untrained((40, 20)), X, y)
+    )
+    fine_tune.main()
+    *_, line = capsys.readouterr().out.splitlines()
+    _, _, _, original, pruned, tuned, won, *_ = line.split()
+    assert float(original) > float(tuned) > float(pruned)
+    expected = (float(tuned) - float(pruned)) / (float(original) - float(pruned))
+    assert float(won.rstrip("%")) / 100 == pytest.approx(expected, abs=0.01)
+
+
+def test_all_routes_of_a_single_row_lead_to_the_same(mlp, blobs, monkeypatch, capsys):
+    pytest.importorskip("skl2onnx")
+    monkeypatch.delitem(single_row.ROUTES, "C, emlearn")
+    ways = single_row.routes({"small": mlp})
+    assert len(ways) == 2 + bool(shutil.which("cc"))
+    X = blobs[0].astype(np.float32)
+    for predict in ways.values():
+        labels = [predict(X[i : i + 1]) for i in range(len(X))]
+        np.testing.assert_array_equal(labels, mlp.predict(X))
+    single_row.constants({"small": mlp})
+    assert f"{4 * (98 + 17) / 1000:.1f}" in capsys.readouterr().out
