@@ -4,9 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import gen_batches
 
 from ._problem import LayerProblem
 
+# Rows at a time, so that nothing as large as the targets is made.
+BATCH = 1024
 # A deviation this far below epsilon is rounding.
 NEGLIGIBLE = 1e-9
 
@@ -79,12 +82,20 @@ def _constant_fit(problem):
         constants = _one_sided_mean(target, active)
     if problem.strict:
         constants = np.minimum(constants, lowest)
-    D = problem.deviation(np.broadcast_to(constants, target.shape))
-    deviation = np.linalg.norm(D, axis=0)
+    deviation = np.sqrt(sum(_squares(problem.rows(rows), constants) for rows in _batches(problem)))
     if problem.penalize_intercept:
         # A constant that the objective charges for is not the whole answer.
         deviation[constants != 0] = np.inf
     return constants, deviation
+
+
+def _batches(problem):
+    return gen_batches(len(problem.Y), BATCH)
+
+
+def _squares(problem, constants):
+    D = problem.deviation(np.broadcast_to(constants, problem.Y.shape))
+    return np.einsum("ij,ij->j", D, D)
 
 
 def _one_sided_mean(target, active):

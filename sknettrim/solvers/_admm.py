@@ -220,15 +220,17 @@ class _Iterate:
         self.inverse(right, self.X, self.workers)
         self.workers.map(self._shrink, self.inputs)
 
-        old_S, self.AX = (self.S.copy(), np.empty_like(self.S)) if measure else (None, None)
+        self.before = (self.S.copy(), np.empty_like(self.S)) if measure else None
         squares = sum(self.workers.map(self._respond, self.rows))
         inside = self._inside(np.sqrt(squares))
-        self.workers.map(partial(self._project, inside), self.rows)
+        squares = sum(self.workers.map(partial(self._project, inside), self.rows))
+        self.before = None
         if not measure:
             return None
-        X, AX = self.X / RELAXATION, self.AX / RELAXATION
-        self.residuals_S = _relative(AX - self.S, self.S), _relative(self.S - old_S, self.a)
-        self.residuals_Z = _relative(X - self.Z, self.Z), _relative(self.Z - old_Z, self.b)
+        self.residuals_S = _ratios(*np.sqrt(squares))
+        X = self.X / RELAXATION
+        pairs = (X - self.Z, self.Z, self.Z - old_Z, self.b)
+        self.residuals_Z = _ratios(*(np.linalg.norm(array) for array in pairs))
         return max(*self.residuals_S, *self.residuals_Z)
 
     def _gradient(self, blocks):
@@ -259,8 +261,8 @@ class _Iterate:
             S += a
             AX = self.A[rows] @ self.X
             S += AX
-            if self.AX is not None:
-                self.AX[rows] = AX
+            if self.before is not None:
+                self.before[1][rows] = AX
             np.subtract(S, self.target[rows], out=a)
             np.maximum(a, self.lowest[rows], out=a)
             charged = a * self.problem.active[rows] if self.problem.strict else a
@@ -274,14 +276,24 @@ class _Iterate:
         return share.astype(self.S.dtype)
 
     def _project(self, inside, blocks):
-        """S onto the constraint set, and a to what was taken off."""
+        """S onto the constraint set, and a to what was taken off.
+
+        Returns the squares of what :meth:`_step` measures, if it does.
+        """
+        squares = np.zeros(4)
         for rows in blocks:
-            a = self.a[rows]
+            S, a = self.S[rows], self.a[rows]
             if self.problem.strict:
                 a *= 1 - inside * self.problem.active[rows]
             else:
                 a *= 1 - inside
-            self.S[rows] -= a
+            S -= a
+            if self.before is not None:
+                old_S, AX = self.before[0][rows], self.before[1][rows]
+                # A X came multiplied by the relaxation, like X.
+                pairs = (AX / RELAXATION - S, S, S - old_S, a)
+                squares += [_square(array, per_column=False) for array in pairs]
+        return squares
 
     def balance(self):
         """Move each rho towards equal primal and dual residuals of its splitting.
@@ -363,9 +375,12 @@ def _root_mean_square(array):
     return np.linalg.norm(array) / np.sqrt(array.size)
 
 
-def _relative(difference, reference):
-    scale = np.linalg.norm(reference)
-    return np.linalg.norm(difference) / scale if scale != 0 else 0.0
+def _ratios(primal, primal_scale, dual, dual_scale):
+    """Relative primal and dual residuals."""
+    return (
+        primal / primal_scale if primal_scale > 0 else 0.0,
+        dual / dual_scale if dual_scale > 0 else 0.0,
+    )
 
 
 def _column_scale(A):
@@ -382,6 +397,6 @@ def _column_scale(A):
 
 def _scale_columns(A, scale):
     if sparse.issparse(A):
-        return (A @ sparse.diags_array(scale)).astype(A.dtype).tocsr()
+        return A.multiply(scale).astype(A.dtype).tocsr()
     A *= scale.astype(A.dtype)
     return A
