@@ -33,10 +33,10 @@ class Certificate:
     def error(self):
         """Largest of the relative errors; at most ``tol`` means converged.
 
-        A gap above zero says how far the objective may be above the optimum; one below zero,
-        and a price, how far below.
+        A gap above zero says how far the objective may be above the optimum. One below zero,
+        and a price, say how far below, to first order only: they count double.
         """
-        return max(abs(self.gap), self.excess, self.violation, self.price)
+        return max(self.gap, -2 * self.gap, self.excess, self.violation, 2 * self.price)
 
 
 class DualPoint:

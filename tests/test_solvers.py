@@ -387,3 +387,15 @@ def test_solve_spd(seed, p):
 
 def test_solve_spd_of_nothing():
     np.testing.assert_allclose(solve_spd(np.zeros((2, 2)), np.zeros(2)), 0)
+
+
+def test_six_orders_of_column_scales_leave_no_rounding_errors_in_the_proof():
+    """Differences of large responses make the dual point; its last digits are restored."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        A = rng.standard_normal((150, 20)) * 10 ** rng.uniform(-3, 3, 20)
+        W = rng.standard_normal((20, 3)) / np.abs(A).mean(axis=0)[:, None]
+        Y = np.maximum(A @ W + 0.3 * rng.standard_normal(3), 0)
+        result = trim_layer(A, Y, epsilon=0.02, inactive="budget", tol=1e-6)
+        assert result.converged
+        assert abs(result.gap) <= 1e-6

@@ -74,7 +74,7 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     if start is not None and problem.certify(start.U, start.c, start.Xi).error() <= tol:
         return replace(start, n_iter=0)
     reached = start
-    for dtype in _precisions(problem):
+    for dtype in _precisions(problem, start):
         iterate = _Iterate(problem, reached, dtype)
         aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
         done = 0 if reached is start else reached.n_iter
@@ -92,10 +92,17 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     return refine(problem, reached, tol=tol, max_iter=max_iter - reached.n_iter, verbose=verbose)
 
 
-def _precisions(problem):
-    """Single precision first; but more inputs than rows cancel too many digits for that."""
+def _precisions(problem, start):
+    """Single precision first, unless it will not do.
+
+    More inputs than rows cancel too many digits for it; and a start that this solver had to
+    finish in double precision is near a solution that wants it as well.
+    """
     n_samples, n_inputs = problem.A.shape
-    return (np.float32, np.float64) if n_samples > n_inputs else (np.float64,)
+    finished_double = start is not None and start.penalties and start.Xi.dtype == np.float64
+    if n_samples <= n_inputs or finished_double:
+        return (np.float64,)
+    return (np.float32, np.float64)
 
 
 class Outcome(Enum):
