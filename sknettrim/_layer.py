@@ -7,7 +7,7 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from ._problem import LayerProblem
-from ._solve import LayerResult, as_start, solve_layer
+from ._solve import LayerResult, as_start, solve_layer, warn_unless_converged
 from .solvers import SOLVERS
 
 
@@ -155,7 +155,7 @@ def trim_layer(
             f"warm_start is for a layer of shape {warm_start.coef.shape}, "
             f"this one has shape {problem.shape}"
         )
-    return solve_layer(
+    result = solve_layer(
         problem,
         solver=solver,
         solver_options=solver_options,
@@ -164,6 +164,8 @@ def trim_layer(
         start=None if warm_start is None else as_start(problem, warm_start),
         verbose=verbose,
     )
+    warn_unless_converged(problem, result)
+    return result
 
 
 def _check_layer(A, Y, activation):

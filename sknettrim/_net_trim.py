@@ -86,8 +86,9 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Draws those rows.
     n_jobs : int, default=None
-        Processes: over layers in the parallel scheme, and over blocks of neurons with
-        ``epsilon_per="neuron"``. None means 1 unless in a :func:`joblib.parallel_config` context.
+        Tasks at a time: layers in the parallel scheme, and blocks of neurons with
+        ``epsilon_per="neuron"``. None means 1 unless in a :func:`joblib.parallel_config` context,
+        which may also name threads or a cluster to run them on instead of processes.
     verbose : int, default=0
         From 1 on, a line per layer; from 2 on, the progress inside long solves.
 

@@ -8,8 +8,9 @@ import math
 import warnings
 
 import numpy as np
+from joblib import effective_n_jobs
+from joblib.parallel import get_active_backend
 from scipy.linalg import lstsq
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_even_slices
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -17,6 +18,7 @@ from ._network import affine
 from ._presolve import constant_radius
 from ._problem import LayerProblem, stack_intercept
 from ._solve import merge_results, solve_layer
+from ._threads import blas_threads
 from .exceptions import InfeasibleError
 
 # Neurons that are solved together where each has its own epsilon. The number does not depend on
@@ -183,8 +185,7 @@ def solve_problems(
     prefix : str, default=""
         What the report says before the number of a layer.
     n_jobs : int, default=None
-        Tasks at a time: layers, or blocks of neurons where each has its own epsilon. The worker
-        processes share the cores, so that BLAS does not oversubscribe them.
+        Tasks at a time: layers, or blocks of neurons where each has its own epsilon.
     verbose : int, default=0
         From 1 on, a line per layer; from 2 on, the progress of each solve.
     **options : dict
@@ -194,32 +195,65 @@ def solve_problems(
     -------
     results : list of LayerResult
     """
+    backend, _ = get_active_backend()
     blocks = [_neuron_blocks(problem) for problem in problems]
+    shared = [_shared(problem, backend) for problem in problems]
     starts = solutions or {}
-    answers = Parallel(n_jobs=n_jobs, return_as="generator")(
+    # A task is a whole problem and its share of the neurons: what tasks have in common is one
+    # object then, which is mapped into the memory of each worker, or sent to it, only once.
+    tasks = [
         delayed(_solve_task)(
-            problem if len(slices) == 1 else problem.columns(block),
-            start=starts.get((layer, block.start)),
+            problem,
+            block,
+            start=_shared(starts.get((layer, block.start)), backend),
             return_solution=solutions is not None,
             verbose=verbose,
             **options,
         )
-        for layer, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first)
+        for layer, (problem, slices) in enumerate(zip(shared, blocks, strict=True), start=first)
         for block in slices
-    )
+    ]
+    n_jobs = min(effective_n_jobs(n_jobs), len(tasks))
+    return_as = "generator" if backend.supports_return_generator else "list"
     results = []
-    for layer, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first):
-        parts = [next(answers) for _ in slices]
-        if solutions is not None:
-            parts, found = zip(*parts, strict=True)
-            tasks = ((layer, block.start) for block in slices)
-            solutions.update(zip(tasks, found, strict=True))
-        name = f"{prefix}layer {layer + 1} of {n_layers}"
-        result = merge_results(problem, parts, name)
-        results.append(result)
-        if verbose:
-            print(_progress_line(name, problem, result), flush=True)
+    # Cores go to one task, through its own threads, or to several. The processes of joblib and
+    # dask get their share of threads there; in threads of this process, tasks would undo each
+    # other's limits.
+    with blas_threads(1 if n_jobs > 1 else None):
+        answers = iter(Parallel(n_jobs=n_jobs, return_as=return_as)(tasks))
+        for layer, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first):
+            parts = [next(answers) for _ in slices]
+            if solutions is not None:
+                parts, found = zip(*parts, strict=True)
+                keys = ((layer, block.start) for block in slices)
+                solutions.update(zip(keys, found, strict=True))
+            name = f"{prefix}layer {layer + 1} of {n_layers}"
+            result = merge_results(problem, parts, name)
+            results.append(result)
+            if verbose:
+                print(_progress_line(name, problem, result), flush=True)
     return results
+
+
+def _shared(value, backend):
+    """What tasks are given for a value: itself, or on dask a future, the result of a task.
+
+    By default the backend would place a large argument on one worker. Dask cannot restore what
+    is lost with that worker, and joblib waits forever where placing fails (1.6). The result of
+    a task is computed again, and workers fetch it from each other.
+    """
+    # Only the backend of dask has one.
+    client = getattr(backend, "client", None)
+    if client is None or value is None:
+        return value
+    with warnings.catch_warnings():
+        # Advice to send large data once, which is what happens here.
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+        return client.submit(_itself, value, pure=False)
+
+
+def _itself(value):
+    return value
 
 
 def _neuron_blocks(problem):
@@ -228,11 +262,8 @@ def _neuron_blocks(problem):
     return list(gen_even_slices(n_neurons, n_blocks))
 
 
-def _solve_task(problem, **options):
-    with warnings.catch_warnings():
-        # A warning would stay in the worker process; merge_results gives it for the whole layer.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return solve_layer(problem, **options)
+def _solve_task(problem, block, **options):
+    return solve_layer(problem.columns(block), **options)
 
 
 def _progress_line(name, problem, result):

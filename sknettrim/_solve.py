@@ -103,6 +103,7 @@ def solve_layer(
     Returns
     -------
     result : LayerResult
+        Without a warning if not converged: that is left to :func:`warn_unless_converged`.
     solution : Solution
         What the solver found, with the dual point, which is as large as the targets: the start
         for another epsilon. Only if `return_solution` is True.
@@ -143,7 +144,6 @@ def solve_layer(
         converged=proof.error() <= tol,
         seconds=time.perf_counter() - begin,
     )
-    _warn_unless_converged(problem, result, "the layer")
     return (result, solution) if return_solution else result
 
 
@@ -169,7 +169,7 @@ def merge_results(problem, results, name="the layer"):
         merged = results[0]
     else:
         merged = _merge(problem, results)
-    _warn_unless_converged(problem, merged, name)
+    warn_unless_converged(problem, merged, name)
     return merged
 
 
@@ -242,7 +242,8 @@ def as_start(problem, result):
     return Solution(result.coef, result.intercept, D / np.where(slopes > 0, slopes, 1.0), 0)
 
 
-def _warn_unless_converged(problem, result, name):
+def warn_unless_converged(problem, result, name="the layer"):
+    """Where the result is used, not where it is solved: a worker's warnings stay with it."""
     if result.converged:
         return
     p, m = problem.shape

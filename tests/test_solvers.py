@@ -19,7 +19,7 @@ from sklearn.neural_network import MLPClassifier
 from sknettrim import NetTrim, trim_layer
 from sknettrim._network import Network
 from sknettrim._presolve import reduce
-from sknettrim._solve import solve_layer
+from sknettrim._solve import solve_layer, warn_unless_converged
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers._lasso import (
     OneSidedLasso,
@@ -150,6 +150,7 @@ def test_badly_conditioned_layers_converge_or_say_that_they_did_not(
     layer = random_layer(seed, n=n, p=p, m=3, epsilon=0.03, condition=condition, **program)
     with warnings.catch_warnings(record=True, action="always") as caught:
         result = solve_layer(layer.problem())
+        warn_unless_converged(layer.problem(), result)
     assert [w.category for w in caught] == [ConvergenceWarning] * (not result.converged)
     U, c = result.coef, result.intercept
     assert result.objective == pytest.approx(layer.objective(U, c), rel=1e-9)
@@ -194,6 +195,7 @@ def test_one_iteration_is_not_enough_and_says_so(solver):
     layer = random_layer(0)
     with warnings.catch_warnings(record=True, action="always") as caught:
         result = solve_layer(layer.problem(), max_iter=1, solver=solver)
+        warn_unless_converged(layer.problem(), result)
     assert [w.category for w in caught] == [ConvergenceWarning]
     assert "8 x 3" in str(caught[0].message)
     assert "did not converge in 1 iterations: gap" in str(caught[0].message)

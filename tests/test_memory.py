@@ -1,0 +1,83 @@
+"""Inputs that may not be written to, or that lie in a file, and what is copied of them."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from sknettrim import NetTrim, _layer, _schemes, trim_layer
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((60, 6))
+A[:, 4] = A[:, 2]  # one input to leave out
+Y = np.maximum(A @ RNG.standard_normal((6, 4)), 0)
+
+
+def read_only(array):
+    parts = [array.data, array.indices, array.indptr] if sparse.issparse(array) else [array]
+    for part in parts:
+        part.setflags(write=False)
+    return array
+
+
+def in_file(array, folder):
+    np.save(folder / "array.npy", array)
+    return np.load(folder / "array.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("solver", ["admm", "cvxpy"])
+@pytest.mark.parametrize("inactive", ["strict", "budget"])
+@pytest.mark.parametrize("storage", [np.array, sparse.csr_array])
+def test_a_layer_of_read_only_arrays(storage, inactive, solver):
+    def trim(finish):
+        return trim_layer(
+            finish(storage(A)),
+            finish(Y.copy()),
+            epsilon=0.1,
+            inactive=inactive,
+            upper=finish(np.full(Y.shape, 0.1)),
+            penalty_weights=finish(np.linspace(1, 2, 24).reshape(6, 4)),
+            solver=solver,
+        )
+
+    np.testing.assert_array_equal(trim(read_only).coef, trim(lambda array: array).coef)
+
+
+@pytest.mark.parametrize("scheme", ["parallel", "cascade"])
+@pytest.mark.parametrize("storage", [np.array, sparse.csr_array])
+def test_a_network_on_read_only_data(storage, scheme, mlp, blobs):
+    trim = NetTrim(mlp, epsilon=0.1, scheme=scheme)
+    expected = trim.fit(storage(blobs[0])).estimator_.coefs_
+    found = trim.fit(read_only(storage(blobs[0]))).estimator_.coefs_
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture
+def problems(monkeypatch):
+    """The problems that are solved in this process during the test."""
+    seen = []
+
+    def note(solve):
+        def noting(problem, *args, **options):
+            seen.append(problem)
+            return solve(problem, *args, **options)
+
+        return noting
+
+    monkeypatch.setattr(_layer, "solve_layer", note(_layer.solve_layer))
+    monkeypatch.setattr(_schemes, "solve_layer", note(_schemes.solve_layer))
+    return seen
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_layer_is_read_from_its_file_not_copied(dtype, problems, tmp_path):
+    mapped = in_file(A.astype(dtype), tmp_path)
+    trim_layer(mapped, Y.astype(dtype), epsilon=0.1)
+    assert np.shares_memory(problems[0].A, mapped)
+
+
+def test_calibration_data_are_read_from_their_file_not_copied(mlp, blobs, problems, tmp_path):
+    mapped = in_file(blobs[0], tmp_path)
+    trim = NetTrim(mlp, epsilon=0.1).fit(mapped)
+    assert np.shares_memory(problems[0].A, mapped)
+    np.testing.assert_array_equal(trim.predict(mapped), trim.predict(blobs[0]))
