@@ -103,6 +103,8 @@ def main(arguments=None):
         "else OpenML",
     )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, metavar="SECTION")
+    parser.add_argument("--rounds", type=int, help="of each measurement, the median counts")
+    parser.add_argument("--rows", type=int, nargs="+", help="of MNIST, one contest for each")
     parser.add_argument(
         "--output", type=Path, default=Path("output") / "benchmarks", help="folder to write to"
     )
@@ -115,7 +117,9 @@ def main(arguments=None):
         results = json.loads(options.results.read_text())
     else:
         data = digits() if options.quick else mnist(options.mnist)
-        results = measure(QUICK if options.quick else FULL, options.only, data)
+        plan = QUICK if options.quick else FULL
+        plan = plan._replace(rounds=options.rounds or plan.rounds, rows=options.rows or plan.rows)
+        results = measure(plan, options.only, data)
         path = options.output / "solver.json"
         path.write_text(json.dumps(results, indent=1))
         print(f"\nFigures: {path}")
