@@ -68,6 +68,15 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
     kappa : float, default=1.0
         The cascade only, output layer: factor in (0, 1] on its radius. Below 1 it has to make
         up for errors before it, and there may be no solution.
+    n_reweights : int, default=0
+        Rounds in which each layer is solved with a weighted l1 norm, under the same constraints
+        [3]_: penalties ``1 / (|U| + delta)``, first with the original weights as U, then with
+        those of the round before. Two or three are sparser at the same epsilon.
+    refit : bool, default=False
+        Whether to minimise the error on the support found instead of the l1 norm, and to remove
+        further weights, by exact optimal brain surgeon [4]_, for as long as the constraints still
+        hold: sparser, with the same guarantee. Best with ``scheme="cascade"`` and
+        ``inactive="budget"``.
     penalize_intercept : bool, default=False
         Whether intercepts count in the l1 norm, as published.
     solver : {"admm", "cvxpy"}, default="admm"
@@ -136,6 +145,9 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
        Performance Guarantee", NIPS 2017.
     .. [2] Aghasi, Abdi, Romberg, "Fast Convex Pruning of Deep Neural Networks", SIAM Journal on
        Mathematics of Data Science, 2020.
+    .. [3] Candes, Wakin, Boyd, "Enhancing Sparsity by Reweighted l1 Minimization", Journal of
+       Fourier Analysis and Applications, 2008.
+    .. [4] Frantar, Alistarh, "Optimal Brain Compression", NeurIPS 2022.
 
     Examples
     --------
@@ -159,6 +171,8 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         "inactive": [StrOptions({"strict", "budget"})],
         "epsilon_per": [StrOptions({"layer", "neuron"})],
         "kappa": [Interval(Real, 0, 1, closed="right")],
+        "n_reweights": [Interval(Integral, 0, None, closed="left")],
+        "refit": ["boolean"],
         "penalize_intercept": ["boolean"],
         "solver": [StrOptions(set(SOLVERS))],
         "solver_options": [dict, None],
@@ -184,6 +198,8 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         epsilon_per="layer",
         gamma=1.1,
         kappa=1.0,
+        n_reweights=0,
+        refit=False,
         penalize_intercept=False,
         solver="admm",
         solver_options=None,
@@ -201,6 +217,8 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         self.epsilon_per = epsilon_per
         self.gamma = gamma
         self.kappa = kappa
+        self.n_reweights = n_reweights
+        self.refit = refit
         self.penalize_intercept = penalize_intercept
         self.solver = solver
         self.solver_options = solver_options
@@ -280,6 +298,8 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
             gamma=gamma,
             kappa=self.kappa,
             program=self._program(),
+            n_reweights=self.n_reweights,
+            refit=self.refit,
             solver=self.solver,
             solver_options=self.solver_options,
             tol=self.tol,

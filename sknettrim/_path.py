@@ -139,9 +139,10 @@ def net_trim_path(estimator, X, y=None, *, epsilons=20, epsilon_ratio=1e-2, **op
         default, many weights are gone already, but hardly any accuracy.
     **options
         The other parameters of :class:`NetTrim`, under the same names, with the same defaults:
-        `scheme`, `inactive`, `epsilon_per`, `gamma`, `kappa`, `penalize_intercept`, `solver`,
-        `solver_options`, `tol`, `max_iter`, `max_samples`, `random_state`, `n_jobs` and
-        `verbose`. All values of epsilon use the same rows of X, also with `max_samples`.
+        `scheme`, `inactive`, `epsilon_per`, `gamma`, `kappa`, `n_reweights`, `refit`,
+        `penalize_intercept`, `solver`, `solver_options`, `tol`, `max_iter`, `max_samples`,
+        `random_state`, `n_jobs` and `verbose`. All values of epsilon use the same rows of X, also
+        with `max_samples`.
 
     Returns
     -------

@@ -9,6 +9,8 @@ responses ``S = A U + 1 c'``::
 A problem knows everything about its own optimality and nothing about how it is solved.
 """
 
+from copy import copy
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import safe_mask
@@ -40,6 +42,9 @@ class LayerProblem:
         The weights R > 0 of the l1 norm; 1 by default.
     penalize_intercept : bool, default=False
         Whether the intercept counts in the l1 norm, as it does in the paper.
+    original : ndarray of shape (n_inputs, n_neurons), default=None
+        The weights before pruning, where they are known. Not a part of the program, but what
+        reweighting starts from and a refit pulls to.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class LayerProblem:
         upper=None,
         penalty_weights=None,
         penalize_intercept=False,
+        original=None,
     ):
         self.A = A
         self.Y = Y
@@ -61,6 +67,7 @@ class LayerProblem:
         self.upper = upper
         self.penalty_weights = penalty_weights
         self.penalize_intercept = penalize_intercept
+        self.original = original
         self.active = np.ones(Y.shape, dtype=bool) if matched else Y > 0
         self.per_neuron = np.ndim(epsilon) == 1
         resolution = np.sqrt(np.finfo(Y.dtype).eps) * self.norm(np.asarray(Y, dtype=np.float64))
@@ -87,17 +94,23 @@ class LayerProblem:
 
     def rows(self, rows):
         """The program on some rows (a slice) only, as views."""
-        return self._part(self.A[rows], rows, slice(None), self.penalty_weights)
+        return self._part(self.A[rows], rows)
 
     def restrict(self, inputs, neurons):
         """The program on some inputs (a boolean mask or slice) and some neurons."""
         A = self.A if isinstance(inputs, slice) else self.A[:, safe_mask(self.A, inputs)]
-        weights = self.penalty_weights
-        if weights is not None:
-            weights = weights[inputs][:, neurons]
-        return self._part(A, slice(None), neurons, weights)
+        return self._part(A, slice(None), inputs, neurons)
 
-    def _part(self, A, rows, neurons, weights):
+    def with_penalty(self, weights):
+        """The program with other weights of the l1 norm."""
+        other = copy(self)
+        other.penalty_weights = weights
+        return other
+
+    def _part(self, A, rows, inputs=slice(None), neurons=slice(None)):
+        def of(weights):
+            return None if weights is None else weights[inputs][:, neurons]
+
         return LayerProblem(
             A,
             self.Y[rows, neurons],
@@ -105,8 +118,9 @@ class LayerProblem:
             matched=self.matched,
             inactive=self.inactive,
             upper=None if self.upper is None else self.upper[rows, neurons],
-            penalty_weights=weights,
+            penalty_weights=of(self.penalty_weights),
             penalize_intercept=self.penalize_intercept,
+            original=of(self.original),
         )
 
     # Primal -----------------------------------------------------------------------------------
@@ -168,6 +182,11 @@ def stack_intercept(A, dtype):
     if sparse.issparse(A):
         return sparse.hstack([A.astype(dtype), sparse.csr_array(ones)], format="csr")
     return np.hstack([A, ones], dtype=dtype)
+
+
+def gather(A, columns):
+    """Some columns as a dense array; sparse ones from CSC."""
+    return np.asfortranarray(A[:, columns].toarray()) if sparse.issparse(A) else A[:, columns]
 
 
 def column_norms(A):

@@ -17,8 +17,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from ._network import affine
 from ._presolve import constant_radius
 from ._problem import LayerProblem, stack_intercept
-from ._solve import merge_results, solve_layer
+from ._solve import merge_results
 from ._threads import blas_threads
+from ._trim import trim
 from .exceptions import InfeasibleError
 
 # Neurons that are solved together where each has its own epsilon. The number does not depend on
@@ -116,6 +117,7 @@ def _original_problem(network, outputs, layer, epsilon, per_neuron, program):
     target = _target(network, outputs, layer)
     radius = epsilon * _norm(target, per_neuron)
     matched = not network.is_relu(layer)
+    program = {**program, "original": network.coefs[layer]}
     return LayerProblem(outputs[layer], target, radius, matched=matched, **program)
 
 
@@ -129,6 +131,7 @@ def _target(network, outputs, layer):
 def _cascade_problem(network, outputs, layer, inputs, slack, per_neuron, program):
     """The program in which the original weights are feasible, by the slack to spare."""
     target = _target(network, outputs, layer)
+    program = {**program, "original": network.coefs[layer]}
     unpruned = network.respond(layer, inputs)
     if not network.is_relu(layer):
         radius = slack * _norm(unpruned - target, per_neuron)
@@ -189,7 +192,7 @@ def solve_problems(
     verbose : int, default=0
         From 1 on, a line per layer; from 2 on, the progress of each solve.
     **options : dict
-        Passed on to :func:`solve_layer`.
+        Passed on to :func:`trim`.
 
     Returns
     -------
@@ -263,7 +266,7 @@ def _neuron_blocks(problem):
 
 
 def _solve_task(problem, block, **options):
-    return solve_layer(problem.columns(block), **options)
+    return trim(problem.columns(block), **options)
 
 
 def _progress_line(name, problem, result):

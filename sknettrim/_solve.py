@@ -28,7 +28,10 @@ COMMON_ARGUMENTS = {"problem", "tol", "max_iter", "start", "verbose"}
 class LayerResult:
     """A pruned layer and the proof that comes with it, see :func:`trim_layer`.
 
-    Gap, residual, violation and price are measured on the weights as returned, in float64.
+    Gap, residual, violation and price are measured on the weights as returned, in float64. After
+    a refit, residual and violation still are, but objective, bound, gap, price and `converged`
+    belong to the solution of the convex program on whose support the weights were refitted; with
+    reweighting, of its last round.
 
     Attributes
     ----------
@@ -55,11 +58,11 @@ class LayerResult:
         What residual and violation outside their bounds are worth in the objective, relative
         to it, at the prices of the dual solution.
     n_iter : int
-        Iterations of the solver.
+        Iterations of the solver, in all rounds.
     converged : bool
         Whether gap, excess of the residual, violation and price are all within the tolerance.
     seconds : float
-        Time the solve took.
+        Time the solve and the refit took.
     """
 
     coef: np.ndarray
@@ -114,7 +117,7 @@ def solve_layer(
     reduction = reduce(problem)
     if reduction.neurons.any():
         start = None if start is None else reduction.restrict(replace(start, n_iter=0))
-        with blas_threads(_n_threads(reduction.problem)):
+        with blas_threads(n_threads(reduction.problem)):
             reduced = solve(
                 reduction.problem,
                 tol=tol,
@@ -128,7 +131,7 @@ def solve_layer(
     solution = reduction.expand(reduced)
     dtype = problem.Y.dtype
     coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
-    with blas_threads(_n_threads(problem)):
+    with blas_threads(n_threads(problem)):
         coef, proof = _complementary(problem, coef, intercept, solution.Xi, tol)
     result = LayerResult(
         coef=coef,
@@ -216,7 +219,7 @@ def _complementary(problem, coef, intercept, Xi, tol):
     return coef, dual.certify(coef, intercept)
 
 
-def _n_threads(problem):
+def n_threads(problem):
     """One for small layers, where threads cost more than they give; else what is set."""
     n_inputs, n_neurons = problem.shape
     return 1 if problem.A.shape[0] * n_inputs * n_neurons < SMALL_LAYER else None

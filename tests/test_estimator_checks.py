@@ -9,7 +9,12 @@ TRAINING = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "max_iter": 2000, "ra
 
 
 @parametrize_with_checks(
-    [NetTrim(MLPClassifier(**TRAINING)), NetTrim(MLPRegressor(**TRAINING))],
+    [
+        NetTrim(MLPClassifier(**TRAINING)),
+        NetTrim(MLPRegressor(**TRAINING)),
+        NetTrim(MLPClassifier(**TRAINING), scheme="cascade", inactive="budget", refit=True),
+        NetTrim(MLPRegressor(**TRAINING), n_reweights=1, refit=True),
+    ],
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

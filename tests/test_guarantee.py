@@ -166,11 +166,20 @@ def test_sparse_inputs_change_nothing():
 @pytest.mark.parametrize("scheme", ["parallel", "cascade"])
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
-def test_pruned_networks_stay_within_their_bound(task, scheme, inactive, epsilon_per):
+@pytest.mark.parametrize(("n_reweights", "refit"), [(0, False), (2, False), (0, True), (1, True)])
+def test_pruned_networks_stay_within_their_bound(
+    task, scheme, inactive, epsilon_per, n_reweights, refit
+):
     mlp, X, _ = task
-    trim = NetTrim(mlp, epsilon=0.1, scheme=scheme, inactive=inactive, epsilon_per=epsilon_per).fit(
-        X
-    )
+    trim = NetTrim(
+        mlp,
+        epsilon=0.1,
+        scheme=scheme,
+        inactive=inactive,
+        epsilon_per=epsilon_per,
+        n_reweights=n_reweights,
+        refit=refit,
+    ).fit(X)
     assert np.all(trim.discrepancy_ <= trim.discrepancy_bound_)
     assert trim.discrepancy_bound_[0] <= 0.1 * 1.01 * np.linalg.norm(
         np.maximum(X @ mlp.coefs_[0] + mlp.intercepts_[0], 0)

@@ -72,6 +72,12 @@ BAD = {
         r"penalty_weights must have shape \(10, 4\), got \(60, 4\)",
     ),
     "penalty_weights of zero": ({"penalty_weights": np.zeros((10, 4))}, "must be positive, got"),
+    "original_coef of another shape": (
+        {"original_coef": Y},
+        r"original_coef must have shape \(10, 4\), got \(60, 4\)",
+    ),
+    "n_reweights < 0": ({"n_reweights": -1}, "'n_reweights' .* Got -1"),
+    "refit is text": ({"refit": "yes"}, "'refit' .* Got 'yes'"),
     "tol of zero": ({"tol": 0}, "'tol'"),
     "no iterations": ({"max_iter": 0}, "'max_iter'"),
     "max_iter is no integer": ({"max_iter": 2.5}, "'max_iter'"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from sknettrim import NetTrim, _layer, _schemes, trim_layer
+from sknettrim import NetTrim, _trim, trim_layer
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((60, 6))
@@ -64,8 +64,7 @@ def problems(monkeypatch):
 
         return noting
 
-    monkeypatch.setattr(_layer, "solve_layer", note(_layer.solve_layer))
-    monkeypatch.setattr(_schemes, "solve_layer", note(_schemes.solve_layer))
+    monkeypatch.setattr(_trim, "solve_layer", note(_trim.solve_layer))
     return seen
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from .obs import mask_of_traces, order_of_removal
 
-# Relative to the mean of the diagonal of A'A, as in the code that came with the papers.
+# Relative to the mean of the diagonal of the centred A'A: the papers dampen in this manner, the
+# value is our choice, and the same for all methods.
 DAMPING = 0.01
 
 

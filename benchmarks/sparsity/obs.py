@@ -1,17 +1,16 @@
 """Exact optimal brain surgeon for a layer (Frantar & Alistarh, "Optimal Brain Compression", 2022).
 
-The loss of a neuron is ``(w - w0)' H (w - w0)``. Removing weight i at best costs ``w_i^2 / d_i``
-with d the diagonal of the inverse of H on the weights that remain, and moves them all (equation 3);
-the inverse is then that of one weight less (lemma 1). Every neuron is emptied so, weight by weight,
-and the traces of all neurons are merged, the cheapest next removal first (algorithm 2).
+Every neuron is emptied weight by weight, and the traces of all neurons are merged, the cheapest
+next removal first (algorithm 2). The removals are those of the package, which it needs for a refit;
+here they start from all weights of the layer and take the loss of the paper.
 """
 
 import numpy as np
 
+from sknettrim._elimination import removals
+
 # Neurons that are emptied side by side; each has its own inverse.
 _NEURONS = 16
-# Rank-one updates of the inverses that are saved up to be done as one matrix product.
-_DELAY = 32
 
 
 def order_of_removal(H, W):
@@ -34,39 +33,9 @@ def order_of_removal(H, W):
     order, cost = np.empty(W.shape, dtype=int), np.empty(W.shape)
     for first in range(0, W.shape[1], _NEURONS):
         block = slice(first, first + _NEURONS)
-        order[:, block], cost[:, block] = _empty(inverse, W[:, block].T)
-    return order, cost
-
-
-def _empty(inverse, weights):
-    m, p = weights.shape
-    order, cost = np.empty((p, m), dtype=int), np.empty((p, m))
-    inverses = np.repeat(inverse[None], m, axis=0)
-    weights, names = weights.copy(), np.tile(np.arange(p), (m, 1))
-    rows = np.arange(m)
-    for first in range(0, p, _DELAY):
-        steps = min(_DELAY, p - first)
-        diagonal = np.einsum("mii->mi", inverses).copy()
-        updates = np.zeros((m, p - first, steps))
-        alive = np.ones(weights.shape, dtype=bool)
-        for step in range(steps):
-            loss = np.where(alive, weights**2 / np.where(alive, diagonal, 1.0), np.inf)
-            out = loss.argmin(axis=1)
-            order[first + step], cost[first + step] = names[rows, out], loss[rows, out]
-            column = inverses[rows, :, out]
-            column -= np.einsum("mit,mt->mi", updates[..., :step], updates[rows, out, :step])
-            column /= np.sqrt(diagonal[rows, out])[:, None]
-            weights -= column * (weights[rows, out] / column[rows, out])[:, None]
-            diagonal -= column**2
-            updates[..., step] = column
-            alive[rows, out] = False
-        kept = np.nonzero(alive)[1].reshape(m, -1)
-        inverses = np.take_along_axis(inverses, kept[:, :, None], axis=1)
-        inverses = np.take_along_axis(inverses, kept[:, None, :], axis=2)
-        updates = np.take_along_axis(updates, kept[:, :, None], axis=1)
-        inverses -= updates @ updates.transpose(0, 2, 1)
-        weights = np.take_along_axis(weights, kept, axis=1)
-        names = np.take_along_axis(names, kept, axis=1)
+        weights = W[:, block].T
+        inverses = np.repeat(inverse[None], len(weights), axis=0)
+        order[:, block], cost[:, block] = removals(inverses, weights)
     return order, cost
 
 

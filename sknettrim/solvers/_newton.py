@@ -17,7 +17,7 @@ from scipy import sparse
 from scipy.linalg import lstsq
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._problem import column_norms, stack_intercept
+from .._problem import column_norms, gather, stack_intercept
 from .._threads import blas_threads
 from ._base import Solution
 from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
@@ -138,7 +138,7 @@ class _State:
         weight = self.weight[:, j]
         target = self.target[:, j] - self.multiplier[:, j] / weight
         active = self.problem.active[:, j]
-        lasso = OneSidedLasso(_gather(self.A, J), target, weight, active, limit[J])
+        lasso = OneSidedLasso(gather(self.A, J), target, weight, active, limit[J])
         x = lasso.minimise(self.x[J, j], tol[J])
         self.x[:, j] = 0.0
         self.x[J, j] = x
@@ -217,7 +217,7 @@ class _State:
             rows = np.flatnonzero(self.problem.active[:, j] | (Xi[:, j] > 0))
             support = np.flatnonzero((x[:, j] != 0) | (self.penalty[:, j] == 0))
             norms = np.where(self.norms > 0, self.norms, 1.0)[support]
-            B = _gather(self.A, support)[rows] / norms
+            B = gather(self.A, support)[rows] / norms
             wanted = -self.penalty[support, j] * np.sign(x[support, j]) / norms
             # Twice: once to get there, once more for the digits.
             for _ in range(2):
@@ -234,10 +234,6 @@ class _State:
 def _active_mean(problem):
     count = np.maximum(problem.active.sum(axis=0), 1)
     return np.where(problem.active, problem.Y, 0.0).sum(axis=0) / count
-
-
-def _gather(A, J):
-    return np.asfortranarray(A[:, J].toarray()) if sparse.issparse(A) else A[:, J]
 
 
 def _working_set(x, excess):

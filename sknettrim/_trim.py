@@ -1,0 +1,64 @@
+"""One layer: the program, its reweighted rounds and the refit, all within the same constraints."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ._refit import refit as refit_layer
+from ._reweight import reweighted
+from ._solve import n_threads, solve_layer
+from ._threads import blas_threads
+
+
+def trim(
+    problem,
+    *,
+    n_reweights=0,
+    refit=False,
+    tol=1e-3,
+    start=None,
+    return_solution=False,
+    **options,
+):
+    """Prune the layer of a problem.
+
+    Parameters
+    ----------
+    problem : LayerProblem
+    n_reweights : int, default=0
+        Rounds of the weighted program, the first with weights from the `original` of the problem,
+        or where that is not known from the program itself, which is then solved before.
+    refit : bool, default=False
+        Whether to refit on the support that was found and spend the slack on fewer weights.
+    tol, start, return_solution, **options
+        As in :func:`solve_layer`.
+
+    Returns
+    -------
+    result : LayerResult
+        Objective, gap, price and `converged` are those of the last program solved; what is
+        measured of the weights is measured after the refit.
+    solution : Solution
+        Of the first program that was solved, the one to start from at another epsilon. Only if
+        `return_solution` is True.
+    """
+    program, rounds = problem, n_reweights
+    if n_reweights > 0 and problem.original is not None and np.any(problem.original):
+        program, rounds = reweighted(problem, problem.original), n_reweights - 1
+    options.update(tol=tol, return_solution=True)
+    result, first = solve_layer(program, start=start, **options)
+    solution = first
+    for _ in range(rounds):
+        if not np.any(result.coef):
+            break
+        before = result
+        result, solution = solve_layer(
+            reweighted(problem, before.coef), start=replace(solution, n_iter=0), **options
+        )
+        result = replace(
+            result, n_iter=before.n_iter + result.n_iter, seconds=before.seconds + result.seconds
+        )
+    if refit:
+        with blas_threads(n_threads(problem)):
+            result = refit_layer(problem, result, tol=tol)
+    return (result, first) if return_solution else result
