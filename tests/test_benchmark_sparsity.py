@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from benchmarks.sparsity import ours
 from benchmarks.sparsity.baselines import BASELINES, Layer, exact_obs, l0_admm
 from benchmarks.sparsity.obs import mask_of_traces, order_of_removal
 
@@ -99,3 +100,18 @@ def test_in_the_cascade_the_responses_are_those_of_the_original_inputs(layer):
     moved = np.linalg.norm(mixed.A @ U + c - expected) / np.linalg.norm(expected)
     unchanged = np.linalg.norm(mixed.A @ layer.W + layer.b - expected) / np.linalg.norm(expected)
     assert moved < 0.1 * unchanged
+
+
+@pytest.mark.parametrize("name", ours.SETTINGS)
+@pytest.mark.parametrize("relu", [True, False])
+def test_ours_at_a_wanted_number(layer, name, relu):
+    setting = {k: v for k, v in ours.SETTINGS[name].items() if k != "cascade"}
+    Z = layer.A @ layer.W + layer.b
+    target = np.maximum(Z, 0) if relu else Z
+    U, c, _ = ours.prune(
+        layer.A, layer.W, layer.b, target, relu=relu, upper=None, count=90, **setting
+    )
+    assert 0.7 * 90 <= np.count_nonzero(U) <= 90
+    S = layer.A @ U + c
+    found = np.linalg.norm((np.maximum(S, 0) if relu else S) - target)
+    assert found < 0.7 * np.linalg.norm(target)
