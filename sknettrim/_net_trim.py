@@ -1,5 +1,6 @@
 """The estimator: parameters, their checks, and what is learned."""
 
+import inspect
 from copy import deepcopy
 from numbers import Integral, Real
 
@@ -15,6 +16,7 @@ from ._network import check_prunable, count_layers, is_fitted, train
 from ._prune import Original, emptying_epsilon, prune
 from ._pruned_mixin import PrunedMixin
 from ._validation import draw_rows, per_layer, warn_unused_epsilon
+from ._walk import prune_to_density
 from .solvers import SOLVERS
 
 
@@ -53,6 +55,13 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         How far the outputs of a layer may move, relative to their Frobenius norm: the only
         number that trades accuracy for sparsity. In the cascade only the first layer takes it;
         `gamma` rules the others.
+    target_density : float, default=None
+        Instead of `epsilon`: the share of the weights to keep, in (0, 1], intercepts not
+        counted. `fit` looks for the epsilon, the same for all layers, which takes the time of a
+        few fits. It keeps the densest network found that is not above this share; it is below by
+        at most 3 % of it, except where the density jumps, or where no epsilon above a thousandth
+        of the one that empties the network leaves that much. Exactly one of the two may be
+        given: `epsilon` has to stay at its default, which is not used then, or be None.
     scheme : {"parallel", "cascade"}, default="parallel"
         "parallel" prunes every layer with the inputs it has in the original network, so the
         layers are independent. "cascade" prunes it with the inputs that the pruned layers before
@@ -108,6 +117,8 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         structure given, less FrozenEstimator around the MLP and with a search replaced by its
         best estimator: it predicts, pickles and converts without this package. Training it
         further would fill the zeros; `fine_tune` does not.
+    epsilon_ : float or ndarray of shape (n_layers,)
+        The epsilon that was used: `epsilon`, or what `target_density` came to.
     layers_ : list of LayerResult
         What was found for each layer, with the proof of its optimality.
     density_ : float
@@ -167,6 +178,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
 
     _parameter_constraints = {
         # estimator, epsilon and gamma have checks of their own
+        "target_density": [Interval(Real, 0, 1, closed="right"), None],
         "scheme": [StrOptions({"parallel", "cascade"})],
         "inactive": [StrOptions({"strict", "budget"})],
         "epsilon_per": [StrOptions({"layer", "neuron"})],
@@ -193,6 +205,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         estimator,
         *,
         epsilon=0.05,
+        target_density=None,
         scheme="parallel",
         inactive="strict",
         epsilon_per="layer",
@@ -212,6 +225,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
     ):
         self.estimator = estimator
         self.epsilon = epsilon
+        self.target_density = target_density
         self.scheme = scheme
         self.inactive = inactive
         self.epsilon_per = epsilon_per
@@ -254,28 +268,50 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            Once per layer that is not solved to `tol` within `max_iter` iterations.
+            Once per layer that is not solved to `tol` within `max_iter` iterations; with
+            `target_density`, at every epsilon that is tried.
+        UserWarning
+            If no network is close to `target_density`.
         """
         self._forget()
         original = self._prepare(X, y)
-        epsilon, _ = self._per_layer(original.network.n_layers)
-        if self.scheme == "cascade":
-            warn_unused_epsilon(epsilon)
-        self._remember(self._prune(original, epsilon))
+        epsilons = self._given_epsilon(original.network.n_layers)
+        if epsilons is None:
+            epsilon, pruned = prune_to_density(self, original, self.target_density)
+        else:
+            if self.scheme == "cascade":
+                warn_unused_epsilon(epsilons)
+            epsilon = epsilons[0] if np.ndim(self.epsilon) == 0 else np.array(epsilons)
+            pruned = self._prune(original, epsilons)
+        self._remember(epsilon, pruned)
         return self
 
     def _prepare(self, X, y):
         """Check all parameters, and run the network on the calibration data."""
         self._validate_params()
         check_prunable(self.estimator)
-        self._per_layer(count_layers(self.estimator))
+        n_layers = count_layers(self.estimator)
+        self._given_epsilon(n_layers)
+        self._given_gamma(n_layers)
         rows = draw_rows(X, self.max_samples, self.random_state)
         return Original.of(self._trained(X, y), rows)
 
-    def _per_layer(self, n_layers):
-        """Checked `epsilon` and `gamma`, one for each layer."""
-        epsilon = per_layer("epsilon", self.epsilon, n_layers, minimum=0)
-        return epsilon, per_layer("gamma", self.gamma, n_layers, minimum=1)
+    def _given_epsilon(self, n_layers):
+        """`epsilon`, one for each layer; None if `target_density` is given. Both are checked."""
+        if self.target_density is None:
+            return per_layer("epsilon", self.epsilon, n_layers, minimum=0)
+        default = inspect.signature(NetTrim).parameters["epsilon"].default
+        if self.epsilon is not None and np.any(self.epsilon != default):
+            raise ValueError(
+                "exactly one of epsilon and target_density may be given, got "
+                f"epsilon={self.epsilon!r} and target_density={self.target_density!r}: leave "
+                "epsilon out, or set it to None"
+            )
+        return None
+
+    def _given_gamma(self, n_layers):
+        """`gamma`, checked, one for each layer."""
+        return per_layer("gamma", self.gamma, n_layers, minimum=1)
 
     def _trained(self, X, y):
         """The given estimator if it is fitted, else a clone trained on (X, y)."""
@@ -290,12 +326,11 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _prune(self, original, epsilon, **solving):
         """The network pruned with these parameters, but `epsilon`, one for each layer."""
-        _, gamma = self._per_layer(original.network.n_layers)
         return prune(
             original,
             epsilon,
             scheme=self.scheme,
-            gamma=gamma,
+            gamma=self._given_gamma(original.network.n_layers),
             kappa=self.kappa,
             program=self._program(),
             n_reweights=self.n_reweights,
@@ -326,7 +361,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         for name in [name for name in vars(self) if name.endswith("_") and name[0] != "_"]:
             delattr(self, name)
 
-    def _remember(self, pruned):
+    def _remember(self, epsilon, pruned):
         """Set all that is learned, in one step."""
         learned = {
             name: getattr(pruned.estimator, name)
@@ -335,6 +370,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         }
         vars(self).update(
             learned,
+            epsilon_=epsilon,
             estimator_=pruned.estimator,
             layers_=pruned.layers,
             density_=pruned.density,

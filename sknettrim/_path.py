@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from . import _guarantee
 from ._net_trim import NetTrim
 from ._validation import decreasing_epsilons
-from .exceptions import InfeasibleError
+from ._walk import epsilon_grid, walk
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -201,7 +201,7 @@ def net_trim_path(estimator, X, y=None, *, epsilons=20, epsilon_ratio=1e-2, **op
 _OPTIONS = {
     name: parameter
     for name, parameter in inspect.signature(NetTrim).parameters.items()
-    if name not in ("estimator", "epsilon")
+    if name not in ("estimator", "epsilon", "target_density")
 }
 
 
@@ -217,55 +217,14 @@ net_trim_path.__signature__ = _full_signature(net_trim_path)
 
 def _checked_names(options):
     for name in options:
-        if name == "epsilon":
-            raise TypeError("net_trim_path takes epsilons, such as epsilons=[0.1], not epsilon")
+        if name in ("epsilon", "target_density"):
+            raise TypeError(f"net_trim_path takes epsilons, such as epsilons=[0.1], not {name}")
         if name not in _OPTIONS:
             raise TypeError(
                 f"net_trim_path() got an unexpected keyword argument {name!r}: besides its own "
                 f"parameters it takes those of NetTrim, {', '.join(_OPTIONS)}"
             )
     return options
-
-
-def epsilon_grid(trim, original, n_epsilons, ratio):
-    """Geometric, from the smallest epsilon that empties the network down to `ratio` times it."""
-    largest = trim._emptying_epsilon(original)
-    # A network of constants is empty at any epsilon.
-    largest = largest or np.finfo(np.float64).eps
-    return np.geomspace(largest, ratio * largest, n_epsilons)
-
-
-def walk(trim, original, epsilons):
-    """Prune `original` as `trim` would, at one epsilon after the other.
-
-    The solutions are passed on with their dual points: the dual constraints of a layer do not
-    contain epsilon, so that a dual point, once feasible, bounds the objective at every epsilon.
-
-    Parameters
-    ----------
-    trim : NetTrim
-        With the parameters to prune with; its epsilon does not count.
-    original : Original
-        What to prune.
-    epsilons : iterable of float
-        Warm starts are best where neighbours are close and, by a little, in decreasing order.
-
-    Yields
-    ------
-    pruned : Pruned
-    """
-    solutions = {}
-    for epsilon in epsilons:
-        prefix = f"epsilon {epsilon:.3g}, "
-        try:
-            yield trim._prune(
-                original,
-                [epsilon] * original.network.n_layers,
-                solutions=solutions,
-                prefix=prefix,
-            )
-        except InfeasibleError as error:
-            raise InfeasibleError(f"{prefix}{error}") from error
 
 
 def _collect(original, epsilons, points):

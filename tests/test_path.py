@@ -337,7 +337,7 @@ def test_the_signature_and_the_docstring_name_every_parameter():
     ours = inspect.signature(net_trim_path).parameters
     theirs = inspect.signature(NetTrim).parameters
     assert set(ours) - set(theirs) == {"X", "y", "epsilons", "epsilon_ratio"}
-    assert set(theirs) - set(ours) == {"epsilon"}
+    assert set(theirs) - set(ours) == {"epsilon", "target_density"}
     for name in set(ours) & set(theirs):
         assert ours[name] == theirs[name] or name == "estimator"
         assert f"`{name}`" in net_trim_path.__doc__
