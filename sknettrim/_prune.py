@@ -37,6 +37,10 @@ class Original:
         """Standard deviation of each input of the network."""
         return column_spread(self.outputs[0])
 
+    def unpruned(self):
+        """A copy of the model in the form that pruned ones have, see :func:`rebuild`."""
+        return rebuild(self.model, self.network)
+
 
 @dataclass(frozen=True)
 class Pruned:
