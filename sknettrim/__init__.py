@@ -6,13 +6,17 @@ from ._layer import trim_layer
 from ._net_trim import NetTrim
 from ._net_trim_cv import NetTrimCV
 from ._path import TrimPath, net_trim_path
+from ._path_display import TrimPathDisplay
 from ._solve import LayerResult
+from ._weights_display import LayerWeightsDisplay
 
 __all__ = [
     "LayerResult",
+    "LayerWeightsDisplay",
     "NetTrim",
     "NetTrimCV",
     "TrimPath",
+    "TrimPathDisplay",
     "compact",
     "export_c",
     "net_trim_path",

@@ -25,6 +25,8 @@ class TrimPath:
         In decreasing order, so that densities tend to increase.
     estimators : list of n_epsilons estimators
         The pruned estimators, plain scikit-learn, as ``NetTrim.estimator_``.
+    unpruned : estimator
+        The estimator before pruning, in the same form: a copy.
     densities : ndarray of shape (n_epsilons,)
         Share of the weights that are not zero; intercepts do not count.
     layer_densities : ndarray of shape (n_epsilons, n_layers)
@@ -49,6 +51,7 @@ class TrimPath:
 
     epsilons: np.ndarray
     estimators: list
+    unpruned: object
     densities: np.ndarray
     layer_densities: np.ndarray
     discrepancies: np.ndarray
@@ -236,6 +239,7 @@ def _collect(original, epsilons, points):
     return TrimPath(
         epsilons=epsilons,
         estimators=[point.estimator for point in points],
+        unpruned=original.unpruned(),
         densities=np.array([point.density for point in points]),
         layer_densities=over_layers(lambda layer: np.count_nonzero(layer.coef) / layer.coef.size),
         discrepancies=np.array([point.discrepancy for point in points]),

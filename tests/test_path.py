@@ -116,6 +116,14 @@ def test_what_a_path_holds(mlp, blobs):
         assert path.densities[i] == pytest.approx(kept.sum() / sizes.sum())
 
 
+def test_the_unpruned_estimator_is_there_in_the_same_form(mlp, blobs):
+    path = net_trim_path(FrozenEstimator(mlp), blobs[0], epsilons=2)
+    assert type(path.unpruned) is MLPClassifier is type(path.estimators[0])
+    for ours, theirs in zip(path.unpruned.coefs_, mlp.coefs_, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert not np.shares_memory(ours, theirs)
+
+
 # The grid ------------------------------------------------------------------------------------
 
 
