@@ -81,6 +81,18 @@ def test_it_ends_as_nettrim_at_the_epsilon_chosen(mlp, blobs):
     assert len(trim.summary().splitlines()) == len(plain.summary().splitlines())
 
 
+def test_what_a_nettrim_does_afterwards_it_does_too(mlp, blobs):
+    X, y = blobs
+    trim = NetTrimCV(mlp, random_state=0, **FAST).fit(X, y)
+    plain = NetTrim(mlp, epsilon=trim.epsilon_, inactive="budget", random_state=0).fit(X)
+    np.testing.assert_array_equal(trim.feature_importances_, plain.feature_importances_)
+    np.testing.assert_array_equal(trim.get_support(), plain.get_support())
+    np.testing.assert_allclose(trim.compact().predict_proba(X), trim.predict_proba(X))
+    np.testing.assert_array_equal(trim.sparsify().densify().predict(X), plain.predict(X))
+    tuned = trim.fine_tune(X, y, max_iter=5), plain.fine_tune(X, y, max_iter=5)
+    np.testing.assert_array_equal(*(t.predict_proba(X) for t in tuned))
+
+
 @pytest.mark.parametrize("settings", [{}, {"scheme": "cascade"}], ids=str)
 def test_the_grid_is_laid_by_all_of_the_data(settings, mlp, blobs):
     X, y = blobs
