@@ -62,8 +62,8 @@ class NetTrimCV(NetTrim):
     scoring : str or callable, default=None
         A scorer of scikit-learn, by its name, or ``scorer(estimator, X, y)``. None for the
         ``score`` of the estimator: accuracy or R^2.
-    scheme, inactive, epsilon_per, gamma, kappa, penalize_intercept, solver, solver_options, tol, \
-max_iter, random_state
+    scheme, inactive, epsilon_per, gamma, kappa, n_reweights, refit, penalize_intercept, solver, \
+solver_options, tol, max_iter, random_state
         As in :class:`NetTrim`, with the same defaults.
     max_samples : int or float, default=None
         Rows to calibrate on, as in :class:`NetTrim`: of all the data, and of the training part
@@ -146,6 +146,8 @@ n_features_in_, feature_names_in_
         epsilon_per="layer",
         gamma=1.1,
         kappa=1.0,
+        n_reweights=0,
+        refit=False,
         penalize_intercept=False,
         solver="admm",
         solver_options=None,
@@ -168,6 +170,8 @@ n_features_in_, feature_names_in_
         self.epsilon_per = epsilon_per
         self.gamma = gamma
         self.kappa = kappa
+        self.n_reweights = n_reweights
+        self.refit = refit
         self.penalize_intercept = penalize_intercept
         self.solver = solver
         self.solver_options = solver_options

@@ -443,7 +443,7 @@ def test_an_interrupted_fit_leaves_nothing_behind(mlp, blobs, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknettrim._schemes.solve_layer", interrupt)
+    monkeypatch.setattr("sknettrim._schemes.trim", interrupt)
     with pytest.raises(KeyboardInterrupt):
         trim.fit(*blobs)
     assert not [name for name in vars(trim) if name.endswith("_")]
