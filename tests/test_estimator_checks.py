@@ -18,7 +18,7 @@ TRAINING = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "max_iter": 2000, "ra
         NetTrim(MLPClassifier(**TRAINING), scheme="cascade", inactive="budget", refit=True),
         NetTrim(MLPRegressor(**TRAINING), n_reweights=1, refit=True),
         NetTrimCV(MLPClassifier(**TRAINING), epsilons=[0.1], cv=2, inactive="budget"),
-        NetTrimCV(MLPRegressor(**TRAINING), epsilons=[0.1], cv=2, inactive="budget"),
+        NetTrimCV(MLPRegressor(**TRAINING), epsilons=[0.1], cv=2, inactive="budget", refit=True),
     ],
 )
 def test_scikit_learn_checks(estimator, check):

@@ -67,6 +67,13 @@ def test_densities_and_discrepancies_are_those_of_the_path_of_each_fold(mlp, blo
         np.testing.assert_allclose(trim.discrepancies_[:, fold], relative)
 
 
+def test_it_has_all_parameters_of_nettrim_but_those_that_it_finds():
+    found = {"epsilon", "target_density"}
+    own = inspect.signature(NetTrimCV).parameters
+    for name, parameter in inspect.signature(NetTrim).parameters.items():
+        assert name in found or own[name].default == parameter.default, name
+
+
 def test_it_ends_as_nettrim_at_the_epsilon_chosen(mlp, blobs):
     X, y = blobs
     trim = NetTrimCV(mlp, **FAST).fit(X, y)
