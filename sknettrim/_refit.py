@@ -32,8 +32,8 @@ FLAT = 1e-9
 # Weight of a leak in a strict problem, which does not allow any beyond the tolerance.
 STRICT_WEIGHT = 1e3
 # Newton steps on one neuron, and the relative decrease of its loss that is not worth another.
-MAX_STEPS, SMALL = 20, 1e-6
-MAX_HALVINGS = 8
+MAX_STEPS, SMALL = 50, 1e-6
+MAX_HALVINGS = 30
 # Costs are exact for the rows that count at present: a stage removes at most this share of the
 # weights before they are computed again, and one that removes less than the last share is the last.
 STAGE, LAST_STAGE = 0.35, 0.05
@@ -234,6 +234,7 @@ class _Layer:
             right = B.T @ (counted * target) + pull * pulled_to
             new = solve_spd(gram + np.diag(pull), right)
             new_loss, new_rows, new_d = measure(new)
+            whole = new_loss <= loss
             for _ in range(MAX_HALVINGS):
                 if new_loss <= loss:
                     break
@@ -241,7 +242,9 @@ class _Layer:
                 new_loss, new_rows, new_d = measure(new)
             if new_loss > loss:
                 break
-            settled = np.array_equal(new_rows, rows) or loss - new_loss <= SMALL * new_loss
+            # A whole step minimises its piece; part of one does not.
+            settled = whole and np.array_equal(new_rows, rows)
+            settled |= loss - new_loss <= SMALL * new_loss
             x, loss, d, rows = new, new_loss, new_d, new_rows
             if settled:
                 break
