@@ -34,6 +34,8 @@ STRICT_WEIGHT = 1e3
 # Newton steps on one neuron, and the relative decrease of its loss that is not worth another.
 MAX_STEPS, SMALL = 50, 1e-6
 MAX_HALVINGS = 30
+# Halvings of the way from the weights of the program, before it is those that are kept.
+MAX_STEPS_BACK = 8
 # Costs are exact for the rows that count at present: a stage removes at most this share of the
 # weights before they are computed again, and one that removes less than the last share is the last.
 STAGE, LAST_STAGE = 0.35, 0.05
@@ -109,7 +111,7 @@ def _step_back(problem, result, coef, intercept, limits):
     """The first of some points on the segment to the weights of `result` within the limits."""
     dtype = result.coef.dtype
     share = np.ones(problem.shape[1])
-    for halving in range(MAX_HALVINGS + 2):
+    for halving in range(MAX_STEPS_BACK + 2):
         U = (result.coef + share * (coef - result.coef)).astype(dtype)
         c = (result.intercept + share * (intercept - result.intercept)).astype(dtype)
         # Where nothing moved back, not even by rounding.
@@ -118,7 +120,7 @@ def _step_back(problem, result, coef, intercept, limits):
         allowed = limits.allow(problem, D)
         if np.all(allowed):
             break
-        share = np.where(allowed, share, share / 2 if halving < MAX_HALVINGS else 0.0)
+        share = np.where(allowed, share, share / 2 if halving < MAX_STEPS_BACK else 0.0)
     return U, c, D
 
 
