@@ -96,21 +96,22 @@ def _in_cascade(case, prune, counts):
 
 
 def _ours(case, method, counts):
+    """Where layers see the same inputs at all densities, they share the epsilons tried."""
     coefs, intercepts = case.mlp.coefs_, case.mlp.intercepts_
     original = forward(coefs, intercepts, case.calibration)
     setting = dict(ours.SETTINGS[method])
     cascade = setting.pop("cascade")
+    searches = {}
     for layer_counts in zip(*counts, strict=True):
         A, pruned, shifts, total = case.calibration, [], [], 0.0
         for layer, (W, b, count) in enumerate(zip(coefs, intercepts, layer_counts, strict=True)):
-            relu = layer < len(coefs) - 1
-            inputs, target = A if cascade else original[layer], original[layer + 1]
-            upper = None
-            if relu and cascade and setting["inactive"] == "strict":
-                upper = np.where(target > 0, 0, np.maximum(inputs @ W + b, 0))
-            U, c, seconds = ours.prune(
-                inputs, W, b, target, relu=relu, upper=upper, count=count, **setting
-            )
+            inputs = A if cascade else original[layer]
+            if layer not in searches or (cascade and layer > 0):
+                activation = "identity" if layer == len(coefs) - 1 else "relu"
+                searches[layer] = ours.Search(
+                    inputs, original[layer + 1], activation=activation, original_coef=W, **setting
+                )
+            U, c, seconds = searches[layer].at_most(count)
             pruned.append(U)
             shifts.append(c)
             total += seconds

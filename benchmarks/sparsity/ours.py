@@ -19,37 +19,64 @@ SETTINGS = {
     "refit": dict(cascade=False, inactive="budget", refit=True),
     "refit, cascade": dict(cascade=True, inactive="budget", refit=True),
 }
-# Halvings of the logarithm of epsilon; the last changes it by 2 %.
-_BISECTIONS = 8
-_EPSILONS = (1e-3, 1.0)
+# Where epsilon is looked for, and how often at most for one number of weights.
+EPSILONS = (1e-3, 1.0)
+MAX_TRIALS = 8
+# Of the wanted number of weights: as few fewer will do.
+CLOSE = 0.01
 
 
-def prune(A, W, b, target, *, relu, upper, count, **setting):
-    """The layer at the smallest epsilon found that leaves at most `count` weights.
+class Search:
+    """A layer at epsilons that leave the numbers of weights that are asked for.
 
-    Returns
-    -------
-    coef, intercept : ndarray
-    seconds : float
-        Of the solve at that epsilon, with its rounds and its refit; the search is not counted.
+    Parameters
+    ----------
+    A, Y : ndarray
+        Inputs, and outputs to match.
+    **options
+        Of :func:`~sknettrim.trim_layer`.
     """
-    low, high = map(math.log, _EPSILONS)
-    found = np.zeros_like(W), np.maximum(target, 0).mean(axis=0) if relu else target.mean(0), 0.0
-    options = {"activation": "relu" if relu else "identity", "upper": upper, "original_coef": W}
-    warm = None
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
+
+    def __init__(self, A, Y, **options):
+        self.A, self.Y, self.options = A, Y, options
+        relu = options["activation"] == "relu"
+        empty = np.zeros_like(options["original_coef"])
+        level = np.maximum(Y, 0).mean(axis=0) if relu else Y.mean(axis=0)
+        # Number of weights, coef, intercept and seconds, by the logarithm of epsilon. The solutions
+        # at the ends are not worth a solve.
+        self.tried = {
+            math.log(EPSILONS[0]): (empty.size, None, None, None),
+            math.log(EPSILONS[1]): (0, empty, level, 0.0),
+        }
+
+    def at_most(self, count):
+        """Weights, intercepts and seconds at the smallest epsilon found with at most `count`.
+
+        The seconds are those of the solve at that epsilon, with its rounds and its refit; the
+        search is not counted.
+        """
+        for _ in range(MAX_TRIALS):
+            low = max(e for e, (found, *_) in self.tried.items() if found > count)
+            high = min(e for e, (found, *_) in self.tried.items() if found <= count and e > low)
+            if self.tried[high][0] >= (1 - CLOSE) * count:
+                break
+            middle = self._between(low, high, count)
+            self.tried[middle] = self._solve(math.exp(middle))
+        fitting = {e: trial for e, trial in self.tried.items() if trial[0] <= count}
+        _, coef, intercept, seconds = fitting[max(fitting, key=lambda e: fitting[e][0])]
+        return coef, intercept, seconds
+
+    def _between(self, low, high, count):
+        """Where the logarithm of the number of weights, taken as linear, comes to `count`."""
+        more, fewer = (math.log(max(self.tried[e][0], 1)) for e in (low, high))
+        aim = math.log(max((1 - CLOSE / 2) * count, 1))
+        share = (more - aim) / (more - fewer) if more > fewer else 0.5
+        return low + min(max(share, 0.15), 0.85) * (high - low)
+
+    def _solve(self, epsilon):
         begin = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            result = trim_layer(
-                A, target, epsilon=math.exp(middle), warm_start=warm, **options, **setting
-            )
-        # The solutions of reweighted rounds and refits are no solutions of the first program.
-        warm = None if setting.get("n_reweights") or setting.get("refit") else result
-        if np.count_nonzero(result.coef) <= count:
-            high = middle
-            found = result.coef, result.intercept, time.perf_counter() - begin
-        else:
-            low = middle
-    return found
+            result = trim_layer(self.A, self.Y, epsilon=epsilon, **self.options)
+        seconds = time.perf_counter() - begin
+        return np.count_nonzero(result.coef), result.coef, result.intercept, seconds
