@@ -125,6 +125,8 @@ def trim_layer(
     ------
     ValueError
         If an argument is not valid.
+    InfeasibleError
+        If no weights satisfy the constraints, as far as can be told.
 
     Warns
     -----

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sknettrim import NetTrim
 from sknettrim._network import Network, rebuild
+from sknettrim import trim_layer
 from sknettrim.exceptions import InfeasibleError
 
 
@@ -135,6 +136,17 @@ def test_infeasible_kappa(mlp, blobs):
     with pytest.raises(InfeasibleError, match=message) as info:
         trim.fit(blobs[0])
     trim.set_params(kappa=float(str(info.value).split()[-1])).fit(blobs[0])
+
+
+@pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
+@pytest.mark.parametrize("inactive", ["strict", "budget"])
+@pytest.mark.parametrize("n_inputs", [5, 40])
+def test_responses_that_no_weights_give(inactive, epsilon_per, n_inputs):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((200, n_inputs)) * np.geomspace(1, 100, n_inputs)
+    Y = np.maximum(rng.standard_normal((200, 3)), 0)
+    with pytest.raises(InfeasibleError, match=r"^no weights satisfy .* a larger epsilon"):
+        trim_layer(A, Y, epsilon=0.01, inactive=inactive, epsilon_per=epsilon_per)
 
 
 # Data ----------------------------------------------------------------------------------------

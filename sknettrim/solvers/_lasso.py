@@ -146,6 +146,9 @@ def solve_spd(matrix, right):
     """Solve with a symmetric positive semi-definite matrix, regularised as far as needed."""
     if len(right) == 0:
         return right
+    if not (np.all(np.isfinite(matrix)) and np.all(np.isfinite(right))):
+        # No regularisation would ever be enough.
+        raise np.linalg.LinAlgError("numbers out of range")
     scale = np.maximum(matrix.diagonal(), np.finfo(float).tiny)
     ridge = 1e-12
     while True:
