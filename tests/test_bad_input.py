@@ -14,9 +14,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sknettrim import NetTrim
+from sknettrim import NetTrim, trim_layer
 from sknettrim._network import Network, rebuild
-from sknettrim import trim_layer
 from sknettrim.exceptions import InfeasibleError
 
 

@@ -97,14 +97,14 @@ def _in_cascade(case, prune, counts):
 
 def _ours(case, method, counts):
     """Where layers see the same inputs at all densities, they share the epsilons tried."""
-    coefs, intercepts = case.mlp.coefs_, case.mlp.intercepts_
-    original = forward(coefs, intercepts, case.calibration)
+    coefs = case.mlp.coefs_
+    original = forward(coefs, case.mlp.intercepts_, case.calibration)
     setting = dict(ours.SETTINGS[method])
     cascade = setting.pop("cascade")
     searches = {}
     for layer_counts in zip(*counts, strict=True):
         A, pruned, shifts, total = case.calibration, [], [], 0.0
-        for layer, (W, b, count) in enumerate(zip(coefs, intercepts, layer_counts, strict=True)):
+        for layer, (W, count) in enumerate(zip(coefs, layer_counts, strict=True)):
             inputs = A if cascade else original[layer]
             if layer not in searches or (cascade and layer > 0):
                 activation = "identity" if layer == len(coefs) - 1 else "relu"
