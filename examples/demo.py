@@ -29,11 +29,24 @@ import matplotlib.pyplot as plt
 
 OUTPUT = Path("output")
 EPSILONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-VARIANTS = [
-    (scheme, inactive) for scheme in ("parallel", "cascade") for inactive in ("strict", "budget")
-]
+# Scheme, inactive and refit, and how to draw it.
+VARIANTS = {
+    ("parallel", "strict", False): {
+        "color": "#0072b2",
+        "linestyle": "--",
+        "markerfacecolor": "white",
+    },
+    ("parallel", "budget", False): {"color": "#0072b2"},
+    ("cascade", "strict", False): {
+        "color": "#d55e00",
+        "linestyle": "--",
+        "markerfacecolor": "white",
+    },
+    ("cascade", "budget", False): {"color": "#d55e00"},
+    ("cascade", "budget", True): {"color": "#009e73"},
+}
 # The variant whose epsilon is chosen by cross-validation, and whose weights are drawn.
-CHOSEN = ("cascade", "budget")
+CHOSEN = ("cascade", "budget", True)
 
 
 # Data and networks ---------------------------------------------------------------------------
@@ -68,7 +81,7 @@ def keep_largest(model, density):
 # Table and curves ----------------------------------------------------------------------------
 
 HEAD = (
-    f"{'data':<7} {'scheme':<9} {'inactive':<9} {'epsilon':>7} {'density':>8}   "
+    f"{'data':<7} {'scheme':<9} {'inactive':<9} {'refit':<6} {'epsilon':>7} {'density':>8}   "
     f"{'score':>7} {'pruned':>7} {'largest':>8}   {'moved by':>8} {'at most':>8}   {'seconds':>7}"
 )
 NOTES = """
@@ -81,13 +94,6 @@ at most    the bound on it that Net-Trim guarantees
 *          chosen by NetTrimCV: the sparsest within one point of the score as trained, in
            cross-validation on the training rows"""
 
-STYLES = {
-    ("parallel", "strict"): {"color": "#0072b2", "linestyle": "--", "markerfacecolor": "white"},
-    ("parallel", "budget"): {"color": "#0072b2"},
-    ("cascade", "strict"): {"color": "#d55e00", "linestyle": "--", "markerfacecolor": "white"},
-    ("cascade", "budget"): {"color": "#d55e00"},
-}
-
 
 def compare(name, X, y, model, axis):
     """Train, prune along a path in every variant; print a line for each network, and plot.
@@ -95,27 +101,27 @@ def compare(name, X, y, model, axis):
     Returns the NetTrimCV that chose an epsilon.
     """
     train, test, y_train, y_test = train_test_split(X, y, random_state=0)
-    options = {"epsilons": EPSILONS, "scheme": CHOSEN[0], "inactive": CHOSEN[1]}
-    search = NetTrimCV(clone(model), cv=3, **options).fit(train, y_train)
+    search = NetTrimCV(clone(model), cv=3, **options(CHOSEN)).fit(train, y_train)
     model.fit(train, y_train)
     kept, largest = [], []
-    for scheme, inactive in VARIANTS:
-        path = net_trim_path(model, train, epsilons=EPSILONS, scheme=scheme, inactive=inactive)
+    for variant, style in VARIANTS.items():
+        path = net_trim_path(model, train, **options(variant))
+        scheme, inactive, refit = variant
         display = TrimPathDisplay.from_path(
             path,
             test,
             y_test,
-            chosen_epsilon=search.epsilon_ if (scheme, inactive) == CHOSEN else None,
+            chosen_epsilon=search.epsilon_ if variant == CHOSEN else None,
             ax=axis,
-            name=f"Net-Trim, {scheme}, {inactive}",
-            plot_unpruned=(scheme, inactive) == CHOSEN,
+            name=f"Net-Trim, {scheme}, {inactive}{', refit' * refit}",
+            plot_unpruned=variant == CHOSEN,
             plot_discrepancy=False,
             marker="o",
             markersize=5,
-            **STYLES[scheme, inactive],
+            **style,
         )
         baseline = [keep_largest(model, share).score(test, y_test) for share in path.densities]
-        print_lines(name, scheme, inactive, path, display, baseline)
+        print_lines(name, variant, path, display, baseline)
         kept.extend(path.densities)
         largest.extend(baseline)
     order = np.argsort(kept)
@@ -130,15 +136,22 @@ def compare(name, X, y, model, axis):
     return search
 
 
-def print_lines(name, scheme, inactive, path, display, baseline):
+def options(variant):
+    scheme, inactive, refit = variant
+    return {"epsilons": EPSILONS, "scheme": scheme, "inactive": inactive, "refit": refit}
+
+
+def print_lines(name, variant, path, display, baseline):
     print()
+    scheme, inactive, refit = variant
     moved = path.discrepancies[:, -1] / path.output_norms[-1]
     bounds = path.discrepancy_bounds[:, -1] / path.output_norms[-1]
     # A path is solved from its largest epsilon on, and read from its smallest.
     for i in reversed(range(len(path.epsilons))):
         print(
-            f"{name:<7} {scheme:<9} {inactive:<9} {path.epsilons[i]:7.2f} "
-            f"{path.densities[i]:8.1%}   {display.unpruned_score:7.3f} {display.scores[i]:7.3f} "
+            f"{name:<7} {scheme:<9} {inactive:<9} {'yes' if refit else 'no':<6} "
+            f"{path.epsilons[i]:7.2f} {path.densities[i]:8.1%}   "
+            f"{display.unpruned_score:7.3f} {display.scores[i]:7.3f} "
             f"{baseline[i]:8.3f}   {moved[i]:8.3f} {bounds[i]:8.3f}   "
             f"{path.seconds[i].sum():7.1f}",
             "*" if path.epsilons[i] == display.chosen_epsilon else "",
@@ -152,6 +165,8 @@ TITLES = {
     digits: "digits: which digit is it?",
     photo: "photo: a pixel from those around it",
 }
+# Where no curve is.
+LEGENDS = {digits: "lower right", photo: "lower left"}
 
 
 def trade_off():
@@ -160,9 +175,9 @@ def trade_off():
     searches = {}
     for axis, (make, title) in zip(axes, TITLES.items(), strict=True):
         searches[make] = compare(make.__name__, *make(), axis)
-        axis.set(title=title, xlim=(0.05, 1), ylim=(0.3, 1.02))
+        axis.set(title=title, xlim=(0.008, 1), ylim=(0.3, 1.02))
         axis.grid(color="#e6e6e6")
-        axis.legend(loc="lower center", framealpha=1, edgecolor="none")
+        axis.legend(loc=LEGENDS[make], framealpha=1, edgecolor="none")
     return figure, searches
 
 

@@ -125,13 +125,12 @@ def trim_layer(
     ------
     ValueError
         If an argument is not valid.
-    InfeasibleError
-        If no weights satisfy the constraints, as far as can be told.
 
     Warns
     -----
     ConvergenceWarning
-        If the result is not within `tol`.
+        If the result is not within `tol`. The message says so if no weights of any sensible size
+        satisfy the constraints, as with a `Y` that is far from what any weights give on `A`.
 
     References
     ----------

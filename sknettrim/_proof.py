@@ -19,7 +19,9 @@ class Certificate:
     All values are recomputed from the weights in float64; nothing is taken from a solver.
     `price` is what the excess and the violation are worth in the objective, at the prices that
     the dual point puts on them, relative to the objective: a point slightly outside the set can
-    be far below the optimum of a badly conditioned layer, with a gap of zero.
+    be far below the optimum of a badly conditioned layer, with a gap of zero. Where a neuron
+    leaks on some rows and leaves room on others, what counts is the difference: its weights are
+    feasible for bounds that are moved by both.
     """
 
     objective: float
@@ -96,14 +98,14 @@ class DualPoint:
     def certify(self, U, c):
         """What this point and the weights `U`, `c` prove together."""
         problem = self.problem
-        squares, leaks, leak_price = self._over_rows(self._deviate, U, c)
+        squares, leaks, net_price = self._over_rows(self._deviate, U, c)
         residual = np.sqrt(squares if problem.per_neuron else squares.sum())
         objective = problem.objective(U, c)
         # Xi = 0 is always dual feasible, so the bound is never below zero.
         bound = max(self.objective, 0.0)
         scale = objective or bound or 1.0
         price = np.sum(np.maximum(residual - problem.epsilon, 0.0) * self.norm)
-        price += np.sum(leak_price * self._scale)
+        price += np.sum(np.maximum(net_price * self._scale, 0.0))
         return Certificate(
             objective=objective,
             dual_objective=bound,
@@ -141,10 +143,12 @@ class DualPoint:
         return part.A.T @ Xi, Xi.sum(axis=0), alignment, _squares(part.charged(Xi))
 
     def _deviate(self, part, rows, U, c):
-        D = part.deviation(part.responses(U, c))
+        S = part.responses(U, c)
+        D = part.deviation(S)
         leaks = part.leaks(D)
-        leak_price = np.einsum("ij,ij->j", leaks, self._on(part, rows))
-        return _squares(part.charged(D)), _squares(leaks), leak_price
+        off = np.logical_and(part.strict, ~part.active)
+        net_price = np.einsum("ij,ij->j", np.where(off, S - part.target, 0.0), self._on(part, rows))
+        return _squares(part.charged(D)), _squares(leaks), net_price
 
 
 def _squares(array):

@@ -18,6 +18,8 @@ from .solvers import SOLVERS, Solution, zero
 SMALL_LAYER = 1e8
 # Dual constraints this far from tight, relative to the penalty, belong to weights of zero.
 SLACK = 1e-2
+# A bound this many times the objective: what is missing is not a matter of accuracy.
+OUT_OF_REACH = 1e5
 # Responses of a weight this small, relative to epsilon, are lost in the tolerance.
 NEGLIGIBLE = 1e-3
 # What every solver takes; anything else it takes is an option of its own.
@@ -56,7 +58,7 @@ class LayerResult:
         targets; 0 unless ``inactive="strict"``.
     price : float
         What residual and violation outside their bounds are worth in the objective, relative
-        to it, at the prices of the dual solution.
+        to it, at the prices of the dual solution: net of the room that a neuron leaves elsewhere.
     n_iter : int
         Iterations of the solver, in all rounds.
     converged : bool
@@ -250,12 +252,17 @@ def warn_unless_converged(problem, result, name="the layer"):
     if result.converged:
         return
     p, m = problem.shape
+    advice = (
+        "Raise tol; or max_iter, if that many iterations were used; or try solver='cvxpy'."
+        if result.gap > -OUT_OF_REACH
+        else f"Weights that satisfy them, if there are any, are {-result.gap:.0e} times as large: "
+        "a larger epsilon is needed, or targets that are closer to what weights give."
+    )
     warnings.warn(
         f"{name} ({p} x {m}) did not converge in {result.n_iter} iterations: "
         f"gap {result.gap:.1e}, residual {problem.excess(np.asarray(result.residual)):+.1e} "
         f"relative to epsilon, violation {result.violation:.1e}, price {result.price:.1e}. "
-        "Its constraints hold to that accuracy only. Raise tol; or max_iter, if that many "
-        "iterations were used; or try solver='cvxpy'.",
+        f"Its constraints hold to that accuracy only. {advice}",
         ConvergenceWarning,
         stacklevel=3,
     )

@@ -175,7 +175,7 @@ class Layer:
         if self.strict:
             for j in range(U.shape[1]):
                 on = self.on(j)
-                price += np.clip(S[~on, j] - self.upper(j)[~on], 0, None) @ Xi[~on, j]
+                price += max((S[~on, j] - self.upper(j)[~on]) @ Xi[~on, j], 0.0)
         return Proof(
             objective=objective,
             dual_objective=bound,

@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -144,8 +144,19 @@ def test_responses_that_no_weights_give(inactive, epsilon_per, n_inputs):
     rng = np.random.default_rng(0)
     A = rng.standard_normal((200, n_inputs)) * np.geomspace(1, 100, n_inputs)
     Y = np.maximum(rng.standard_normal((200, 3)), 0)
-    with pytest.raises(InfeasibleError, match=r"^no weights satisfy .* a larger epsilon"):
+    with pytest.warns(ConvergenceWarning, match=r"did not converge .* a larger epsilon is needed"):
         trim_layer(A, Y, epsilon=0.01, inactive=inactive, epsilon_per=epsilon_per)
+
+
+def test_a_solver_that_diverges_is_not_where_the_next_one_starts():
+    """Neurons that are off for all rows but few, behind others that were pruned away."""
+    rng = np.random.default_rng(0)
+    A = np.zeros((300, 40))
+    A[:, :8] = np.maximum(rng.standard_normal((300, 8)), 0)
+    A[:, 8:] = rng.uniform(0, 3, 32)
+    Y = np.maximum(A[:, :8] @ rng.standard_normal((8, 10)) + rng.standard_normal((300, 10)), 0)
+    with pytest.warns(ConvergenceWarning, match=r"did not converge .* a larger epsilon is needed"):
+        trim_layer(A, Y, epsilon=0.02, inactive="budget", n_reweights=2)
 
 
 # Data ----------------------------------------------------------------------------------------

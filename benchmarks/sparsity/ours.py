@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from sknettrim import trim_layer
-from sknettrim.exceptions import InfeasibleError
 
 # Settings to compare: whether each layer sees the pruned outputs of the layers before it, and
 # arguments of trim_layer. The last is the one to use.
@@ -78,10 +77,9 @@ class Search:
         begin = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            try:
-                result = trim_layer(self.A, self.Y, epsilon=epsilon, **self.options)
-            except InfeasibleError:
-                # What pruned layers before it pass on does not give the outputs any more.
-                return self.options["original_coef"].size, None, None, None
+            result = trim_layer(self.A, self.Y, epsilon=epsilon, **self.options)
+        if result.residual > 1.1 * result.epsilon:
+            # What pruned layers before it pass on does not give the outputs any more.
+            return self.options["original_coef"].size, None, None, None
         seconds = time.perf_counter() - begin
         return np.count_nonzero(result.coef), result.coef, result.intercept, seconds

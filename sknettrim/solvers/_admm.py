@@ -50,6 +50,9 @@ SINGLE_PRECISION_TOL = 1e-4
 # What is proven should fall with the residuals; where their ratio grows by this factor, what is
 # left are rounding errors.
 DIGITS_LOST = 2.0
+# Residuals this many times the smallest so far do not come back, as where no weights satisfy the
+# constraints and multipliers grow without end.
+DIVERGED = 1e3
 
 
 def solve(problem, *, tol, max_iter, start=None, verbose=0):
@@ -81,12 +84,11 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
         aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
         done = 0 if reached is start else reached.n_iter
         outcome, n_iter = _run(iterate, aim, done, max_iter, verbose)
-        solution = iterate.solution(n_iter)
-        if not np.all(np.isfinite(solution.U)):
-            # Scales too far apart for this precision; the Newton method has no such limit.
+        if outcome is Outcome.DIVERGED:
+            # Or scales are too far apart for this precision; the Newton method has no such limit.
             reached = replace(start or zero(problem), n_iter=n_iter)
             break
-        reached = solution
+        reached = iterate.solution(n_iter)
         if (outcome is Outcome.PROVEN and aim == tol) or n_iter == max_iter:
             return reached
         if outcome is Outcome.SLOW:
@@ -112,6 +114,7 @@ class Outcome(Enum):
 
     PROVEN = auto()
     SLOW = auto()
+    DIVERGED = auto()
     OUT_OF_DIGITS = auto()
     OUT_OF_ITERATIONS = auto()
 
@@ -124,9 +127,10 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
         steps = min(CHECK_EVERY, max_iter - n_iter)
         error = iterate.advance(steps)
         n_iter += steps
-        if not np.isfinite(error):
-            return Outcome.SLOW, n_iter
         history.append(error)
+        # Also if it is not a number.
+        if not error <= DIVERGED * max(min(history), tol):
+            return Outcome.DIVERGED, n_iter
         if error <= goal:
             proven = iterate.proven_error()
             if proven <= tol:

@@ -19,7 +19,6 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import column_norms, gather, stack_intercept
 from .._threads import blas_threads
-from ..exceptions import InfeasibleError
 from ._base import Solution
 from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
 
@@ -45,14 +44,14 @@ OUT_OF_REACH = 1e5
 
 
 def refine(problem, start, *, tol, max_iter, verbose=0):
-    """Solve `problem` to `tol`, from a rough solution `start`; returns the best found.
-
-    Raises InfeasibleError where the dual points show that there is no solution.
-    """
+    """Solve `problem` to `tol`, from a rough solution `start`; returns the best found."""
     state = _State(problem, start)
     best, best_error, best_at = start, np.inf, 0
     for iteration in range(1, min(max_iter, MAX_ROUNDS) + 1):
-        slope = state.minimise(INNER_TOL * tol)
+        try:
+            slope = state.minimise(INNER_TOL * tol)
+        except np.linalg.LinAlgError:
+            break
         solution = state.solution(start.n_iter + iteration)
         certificate = problem.certify(solution.U, solution.c, solution.Xi)
         if verbose > 1:
@@ -61,7 +60,9 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
                 f"excess {certificate.excess:9.2e}  violation {certificate.violation:8.2e}  "
                 f"price {certificate.price:8.2e}"
             )
-        _check_reach(certificate, state.last_residual, tol)
+        if _out_of_reach(problem, certificate, state.last_residual, tol):
+            # As near as weights come, with the dual point that says so.
+            return solution
         if certificate.error() < best_error:
             best, best_error, best_at = solution, certificate.error(), iteration
         if iteration - best_at == POLISH_AFTER:
@@ -72,21 +73,14 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
     return best
 
 
-def _check_reach(certificate, last_residual, tol):
-    """The residual has settled, and what is missing would take enormous weights."""
+def _out_of_reach(problem, certificate, last_residual, tol):
+    """Whether the residual has settled, and what is missing would take enormous weights."""
     settled = np.all(certificate.residual >= 0.9 * last_residual)
     missed = max(certificate.excess, certificate.violation)
-    if not settled or missed <= tol or not certificate.objective > 0:
-        return
-    growth = certificate.dual_objective / certificate.objective
-    if growth > OUT_OF_REACH:
-        raise InfeasibleError(
-            f"no weights satisfy the constraints of the layer: those found exceed epsilon by "
-            f"{max(certificate.excess, 0):.1e}, relative to it, and upper bounds by "
-            f"{certificate.violation:.1e} of the norm of Y, and any that do better are at least "
-            f"{growth:.0e} times as large. Y has to be close to what some weights give on A, "
-            "or take a larger epsilon"
-        )
+    # Intercepts have units of their own, those of the targets.
+    intercepts = problem.penalize_intercept * np.abs(problem.Y).max(axis=0).sum()
+    reachable = OUT_OF_REACH * (certificate.objective + intercepts)
+    return settled and missed > tol and certificate.dual_objective > reachable > 0
 
 
 class _State:
