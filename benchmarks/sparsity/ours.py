@@ -67,10 +67,13 @@ class Search:
         return coef, intercept, seconds
 
     def _between(self, low, high, count):
-        """Where the logarithm of the number of weights, taken as linear, comes to `count`."""
-        more, fewer = (math.log(max(self.tried[e][0], 1)) for e in (low, high))
-        aim = math.log(max((1 - CLOSE / 2) * count, 1))
-        share = (more - aim) / (more - fewer) if more > fewer else 0.5
+        """Where the square root of the number of weights, taken as linear, comes to `count`.
+
+        That is about how it falls with the logarithm of epsilon; and too large an epsilon costs
+        less time than too small a one.
+        """
+        more, fewer = (math.sqrt(self.tried[e][0]) for e in (low, high))
+        share = (more - math.sqrt((1 - CLOSE / 2) * count)) / (more - fewer)
         return low + min(max(share, 0.15), 0.85) * (high - low)
 
     def _solve(self, epsilon):
