@@ -13,12 +13,16 @@ from .baselines import BASELINES, Layer
 from .networks import NETWORKS
 
 DENSITIES = (0.5, 0.2, 0.1, 0.05, 0.02)
+# What the first table compares.
+BEST, RIVAL = "refit, cascade", "exact OBS"
 
 
 def main():
     options = _options()
     records = []
-    for network in options.networks:
+    for path in options.results:
+        records += json.loads(path.read_text())
+    for network in options.networks if not options.results else ():
         for seed in range(options.seeds):
             case = NETWORKS[network](seed, path=options.mnist)
             print(f"{network}, seed {seed}: {case.mlp.score(case.test, case.y_test):.3f}")
@@ -27,9 +31,13 @@ def main():
                 print("  " + report.line(records[-1]), flush=True)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "sparsity.json").write_text(json.dumps(records, indent=1))
-    (options.output / "sparsity.md").write_text(report.tables(records))
+    tables = report.tables(records)
+    if {BEST, RIVAL} <= {record["method"] for record in records}:
+        comparison = report.comparison(records, BEST, RIVAL)
+        tables = f"### {BEST}, beside {RIVAL}\n\n{comparison}\n\n{tables}"
+    (options.output / "sparsity.md").write_text(tables)
     report.draw(records, options.output / "sparsity.png")
-    print(report.tables(records))
+    print(tables)
 
 
 def _options():
@@ -41,6 +49,9 @@ def _options():
     parser.add_argument("--densities", nargs="+", type=float, default=DENSITIES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path("output"))
+    parser.add_argument(
+        "--results", nargs="+", type=Path, default=[], help="report earlier runs, run nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="one small network, one seed")
     options = parser.parse_args()
     if options.quick:
