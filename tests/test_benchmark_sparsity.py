@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from benchmarks.sparsity import ours
+from benchmarks.sparsity import ours, report
 from benchmarks.sparsity.baselines import BASELINES, Layer, exact_obs, l0_admm
 from benchmarks.sparsity.obs import mask_of_traces, order_of_removal
 
@@ -103,15 +103,32 @@ def test_in_the_cascade_the_responses_are_those_of_the_original_inputs(layer):
 
 
 @pytest.mark.parametrize("name", ours.SETTINGS)
-@pytest.mark.parametrize("relu", [True, False])
-def test_ours_at_a_wanted_number(layer, name, relu):
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+def test_ours_at_wanted_numbers(layer, name, activation):
     setting = {k: v for k, v in ours.SETTINGS[name].items() if k != "cascade"}
     Z = layer.A @ layer.W + layer.b
-    target = np.maximum(Z, 0) if relu else Z
-    U, c, _ = ours.prune(
-        layer.A, layer.W, layer.b, target, relu=relu, upper=None, count=90, **setting
-    )
-    assert 0.7 * 90 <= np.count_nonzero(U) <= 90
-    S = layer.A @ U + c
-    found = np.linalg.norm((np.maximum(S, 0) if relu else S) - target)
-    assert found < 0.7 * np.linalg.norm(target)
+    target = np.maximum(Z, 0) if activation == "relu" else Z
+    search = ours.Search(layer.A, target, activation=activation, original_coef=layer.W, **setting)
+    for count, allowed in ((90, 0.7), (60, 0.9)):
+        U, c, _ = search.at_most(count)
+        assert 0.7 * count <= np.count_nonzero(U) <= count
+        S = layer.A @ U + c
+        found = np.linalg.norm((np.maximum(S, 0) if activation == "relu" else S) - target)
+        assert found < allowed * np.linalg.norm(target)
+
+
+def test_one_method_beside_another():
+    def record(method, seed, discrepancy, score):
+        return {
+            "network": "net",
+            "method": method,
+            "seed": seed,
+            "density": 0.1,
+            "discrepancy": discrepancy,
+            "score": score,
+        }
+
+    records = [record("a", 0, 0.1, 0.9), record("a", 1, 0.3, 0.7)]
+    records += [record("b", 0, 0.2, 0.8), record("b", 1, 0.6, 0.4)]
+    line = report.comparison(records, "a", "b").splitlines()[-1]
+    assert line == "| net | 0.50, +0.200 ± 0.100 | 0.50 |"

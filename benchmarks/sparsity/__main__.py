@@ -19,6 +19,7 @@ BEST, RIVAL = "refit, cascade", "exact OBS"
 
 def main():
     options = _options()
+    options.output.mkdir(parents=True, exist_ok=True)
     records = []
     for path in options.results:
         records += json.loads(path.read_text())
@@ -29,8 +30,8 @@ def main():
             for record in _compare(case, options.methods, options.densities):
                 records.append({"network": network, "seed": seed, **record})
                 print("  " + report.line(records[-1]), flush=True)
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "sparsity.json").write_text(json.dumps(records, indent=1))
+            # Hours of work are not lost with the last network.
+            (options.output / "sparsity.json").write_text(json.dumps(records, indent=1))
     tables = report.tables(records)
     if {BEST, RIVAL} <= {record["method"] for record in records}:
         comparison = report.comparison(records, BEST, RIVAL)

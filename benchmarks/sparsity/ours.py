@@ -1,10 +1,11 @@
-"""Net-Trim at a wanted number of non-zeros per layer, by bisection on epsilon."""
+"""Net-Trim at a wanted number of non-zeros per layer, by a search for epsilon."""
 
 import math
 import time
 import warnings
 
 import numpy as np
+from scipy.optimize import brentq
 from sklearn.exceptions import ConvergenceWarning
 
 from sknettrim import trim_layer
@@ -19,9 +20,9 @@ SETTINGS = {
     "refit": dict(cascade=False, inactive="budget", refit=True),
     "refit, cascade": dict(cascade=True, inactive="budget", refit=True),
 }
-# Where epsilon is looked for, and how often at most for one number of weights.
+# Where epsilon is looked for, and up to which share it has to be known.
 EPSILONS = (1e-3, 1.0)
-MAX_TRIALS = 8
+NARROW = 0.01
 # Of the wanted number of weights: as few fewer will do.
 CLOSE = 0.01
 
@@ -55,26 +56,23 @@ class Search:
         The seconds are those of the solve at that epsilon, with its rounds and its refit; the
         search is not counted.
         """
-        for _ in range(MAX_TRIALS):
-            low = max(e for e, (found, *_) in self.tried.items() if found > count)
-            high = min(e for e, (found, *_) in self.tried.items() if found <= count and e > low)
-            if self.tried[high][0] >= (1 - CLOSE) * count:
-                break
-            middle = self._between(low, high, count)
-            self.tried[middle] = self._solve(math.exp(middle))
+
+        def excess(place):
+            """Found less wanted, as square roots: about linear in the logarithm of epsilon."""
+            if place not in self.tried:
+                self.tried[place] = self._solve(math.exp(place))
+            found = self.tried[place][0]
+            if (1 - CLOSE) * count <= found <= count:
+                return 0.0
+            return math.sqrt(found) - math.sqrt((1 - CLOSE / 2) * count)
+
+        low = max(e for e, (found, *_) in self.tried.items() if found > count)
+        high = min(e for e, (found, *_) in self.tried.items() if found <= count and e > low)
+        if excess(high) != 0:
+            brentq(excess, low, high, xtol=NARROW)
         fitting = {e: trial for e, trial in self.tried.items() if trial[0] <= count}
         _, coef, intercept, seconds = fitting[max(fitting, key=lambda e: fitting[e][0])]
         return coef, intercept, seconds
-
-    def _between(self, low, high, count):
-        """Where the square root of the number of weights, taken as linear, comes to `count`.
-
-        That is about how it falls with the logarithm of epsilon; and too large an epsilon costs
-        less time than too small a one.
-        """
-        more, fewer = (math.sqrt(self.tried[e][0]) for e in (low, high))
-        share = (more - math.sqrt((1 - CLOSE / 2) * count)) / (more - fewer)
-        return low + min(max(share, 0.15), 0.85) * (high - low)
 
     def _solve(self, epsilon):
         begin = time.perf_counter()
