@@ -74,11 +74,12 @@ class DualPoint:
         if not problem.penalize_intercept:
             self._shift = sums / np.maximum(self._count, 1)
         correlation, sums, alignment, squares = self._over_rows(self._measure)
-        correlation = np.abs(correlation)
+        np.abs(correlation, out=correlation)
         if problem.penalty_weights is not None:
             correlation /= problem.penalty_weights
         self._scale = self._feasible_scale(correlation, sums)
-        self.correlation = correlation * self._scale
+        correlation *= self._scale
+        self.correlation = correlation
         squares *= self._scale**2
         self.norm = np.sqrt(squares if problem.per_neuron else squares.sum())
         support = np.sum(problem.epsilon * self.norm)
@@ -156,4 +157,7 @@ def _squares(array):
 
 
 def _added(totals, parts):
-    return tuple(total + part for total, part in zip(totals, parts, strict=True))
+    """Into the arrays of `totals`, which may be as large as the weights."""
+    for total, part in zip(totals, parts, strict=True):
+        total += part
+    return totals

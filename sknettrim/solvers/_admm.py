@@ -337,7 +337,8 @@ class _Iterate:
 
     def solution(self, n_iter):
         """The sparse copy of the weights, and the dual point, in the units of the problem."""
-        weights = self.Z.astype(np.float64) * self.target_scale / self.column_scale[:, None]
+        weights = self.Z.astype(np.float64)
+        weights *= self.target_scale / self.column_scale[:, None]
         Xi = self.a * self.a.dtype.type(self.rho_S)
         return Solution(weights[:-1], weights[-1], Xi, n_iter, (self.rho_S, self.rho_Z))
 
@@ -349,19 +350,20 @@ class _ShiftedInverse:
         self.A = A
         self.wide = A.shape[0] < A.shape[1]
         gram = A @ A.T if self.wide else A.T @ A
-        gram = gram.toarray() if sparse.issparse(gram) else gram
-        self.gram = gram.astype(np.float64)
-        self.smallest = 10 * np.finfo(A.dtype).eps * np.linalg.norm(self.gram)
+        self.gram = gram.toarray() if sparse.issparse(gram) else gram
+        self.smallest = 10 * np.finfo(A.dtype).eps * float(np.linalg.norm(self.gram))
 
     def shift(self, shift):
         """Set the shift, no smaller than the precision bears; returns what was set."""
         self.value = shift = max(shift, self.smallest)
-        matrix = self.gram + shift * np.eye(len(self.gram))
+        matrix = self.gram.astype(np.float64)
+        np.fill_diagonal(matrix, matrix.diagonal() + shift)
         lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
         if failed:
             raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
         lower, _ = dpotri(lower, lower=True, overwrite_c=True)
-        self.inverse = (np.tril(lower) + np.tril(lower, -1).T).astype(self.A.dtype)
+        lower = lower.astype(self.A.dtype)
+        self.inverse = np.tril(lower) + np.tril(lower, -1).T
         return shift
 
     def __call__(self, right, out, workers):
