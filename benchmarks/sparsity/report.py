@@ -88,7 +88,10 @@ def draw(records, path):
                     marker=".",
                     color=colours[method],
                 )
-                ax.set_xscale("log")
+        densities = sorted({density for cells in methods.values() for density in cells})
+        column[1].set_xscale("log")
+        column[1].set_xticks(densities, [f"{density:.0%}" for density in densities])
+        column[1].minorticks_off()
         column[1].set_xlabel("share of weights kept")
     for ax in axes[0]:
         ax.set_yscale("log")
