@@ -22,7 +22,10 @@ def tables(records):
         rows = [["method", *(f"{density:.0%}" for density in densities), "seconds"]]
         rows.append(["---"] * len(rows[0]))
         for method, cells in methods.items():
-            shown = [f"{cells[d]['discrepancy']:.3f} / {cells[d]['score']:.3f}" for d in densities]
+            shown = [
+                f"{cells[d]['discrepancy']:.3f} / {cells[d]['score']:.3f}" if d in cells else ""
+                for d in densities
+            ]
             seconds = fmean(cell["seconds"] for cell in cells.values())
             rows.append([method, *shown, f"{seconds:.2g}"])
         parts.append(f"### {network}: score {dense['score']:.3f} as trained\n\n{_markdown(rows)}\n")
