@@ -86,6 +86,7 @@ HEAD = (
 )
 NOTES = """
 density    share of the weights that are not zero
+refit      whether weights are refitted on the support found, and more of them removed
 score      accuracy (digits) or R2 (photo) on held-out rows, of the network as trained
 pruned     the same of the network pruned by Net-Trim; nothing is retrained
 largest    the same when as many weights are kept, the largest of the network

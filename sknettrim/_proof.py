@@ -11,6 +11,10 @@ import numpy as np
 
 from ._threads import Workers
 
+# Where the constraints cannot be met, dual points prove bounds without limit: weights that would
+# have to be this many times as large as those found are taken not to exist.
+OUT_OF_REACH = 1e5
+
 
 @dataclass(frozen=True)
 class Certificate:

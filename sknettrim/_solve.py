@@ -11,6 +11,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from ._presolve import reduce
 from ._problem import column_norms
+from ._proof import OUT_OF_REACH
 from ._threads import blas_threads
 from .solvers import SOLVERS, Solution, zero
 
@@ -18,8 +19,6 @@ from .solvers import SOLVERS, Solution, zero
 SMALL_LAYER = 1e8
 # Dual constraints this far from tight, relative to the penalty, belong to weights of zero.
 SLACK = 1e-2
-# A bound this many times the objective: what is missing is not a matter of accuracy.
-OUT_OF_REACH = 1e5
 # Responses of a weight this small, relative to epsilon, are lost in the tolerance.
 NEGLIGIBLE = 1e-3
 # What every solver takes; anything else it takes is an option of its own.
@@ -252,6 +251,7 @@ def warn_unless_converged(problem, result, name="the layer"):
     if result.converged:
         return
     p, m = problem.shape
+    # With a bound far above the objective, what is missing is not a matter of accuracy.
     advice = (
         "Raise tol; or max_iter, if that many iterations were used; or try solver='cvxpy'."
         if result.gap > -OUT_OF_REACH

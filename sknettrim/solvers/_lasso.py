@@ -148,7 +148,10 @@ def solve_spd(matrix, right):
         return right
     if not (np.all(np.isfinite(matrix)) and np.all(np.isfinite(right))):
         # No regularisation would ever be enough.
-        raise np.linalg.LinAlgError("numbers out of range")
+        raise np.linalg.LinAlgError(
+            "numbers out of range: the inputs of the layer are too large, or too far apart in "
+            "scale; scale them before training"
+        )
     scale = np.maximum(matrix.diagonal(), np.finfo(float).tiny)
     ridge = 1e-12
     while True:

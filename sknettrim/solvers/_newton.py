@@ -18,6 +18,7 @@ from scipy.linalg import lstsq
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import column_norms, gather, stack_intercept
+from .._proof import OUT_OF_REACH
 from .._threads import blas_threads
 from ._base import Solution
 from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
@@ -38,9 +39,6 @@ MAX_STALLS = 3
 POLISH_AFTER = 2
 # Rounds without a better solution after which none is expected.
 STALLED = 15
-# Where the constraints cannot be met, the bound grows without limit as alpha falls: weights that
-# would have to be this many times as large are taken not to exist.
-OUT_OF_REACH = 1e5
 
 
 def refine(problem, start, *, tol, max_iter, verbose=0):
@@ -51,6 +49,7 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
         try:
             slope = state.minimise(INNER_TOL * tol)
         except np.linalg.LinAlgError:
+            # Multipliers beyond all bounds: what was found before is as good as it gets.
             break
         solution = state.solution(start.n_iter + iteration)
         certificate = problem.certify(solution.U, solution.c, solution.Xi)
