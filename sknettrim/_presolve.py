@@ -39,7 +39,7 @@ class Reduction:
         U[np.ix_(self.inputs, self.neurons)] = solution.U
         c = self.constants.copy()
         c[self.neurons] = solution.c
-        Xi = np.zeros((n, len(self.neurons)))
+        Xi = np.zeros((n, len(self.neurons)), dtype=solution.Xi.dtype)
         Xi[:, self.neurons] = solution.Xi
         return replace(solution, U=U, c=c, Xi=Xi)
 

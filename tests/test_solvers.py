@@ -4,6 +4,7 @@ import os
 import tracemalloc
 import warnings
 import zlib
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -316,6 +317,16 @@ def test_warm_start_reaches_the_same_objective_no_later(program, seed):
         assert warm.objective == pytest.approx(cold.objective, rel=2e-3)
     again = trim_layer(layer.A, layer.Y, warm_start=cold, **arguments)
     assert again.n_iter <= cold.n_iter
+
+
+def test_a_warm_start_stays_in_single_precision():
+    """A dual point in double precision would say that single precision had not been enough."""
+    layer, start = random_layer(0, n=200, p=20, m=5), None
+    for epsilon in (0.3, 0.2, 0.1):
+        problem = replace(layer, radius=epsilon * np.linalg.norm(layer.Y)).problem()
+        result, start = solve_layer(problem, start=start, return_solution=True)
+        assert result.converged
+        assert start.Xi.dtype == np.float32
 
 
 # The small lasso problems --------------------------------------------------------------------
