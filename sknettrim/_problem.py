@@ -184,6 +184,20 @@ def stack_intercept(A, dtype):
     return np.hstack([A, ones], dtype=dtype)
 
 
+def centred(A, dtype, free_intercept=True):
+    """``[A - 1 mean', 1]`` and the mean: a free intercept makes up for it.
+
+    Numbers far from zero would cost digits. Sparse inputs keep their zeros, so their mean is
+    given as zero.
+    """
+    if sparse.issparse(A) or not free_intercept:
+        return stack_intercept(A, dtype), np.zeros(A.shape[1])
+    mean = A.mean(axis=0, dtype=np.float64)
+    result = np.ones((len(A), len(mean) + 1), dtype=dtype)
+    np.subtract(A, mean, out=result[:, :-1], casting="same_kind")
+    return result, mean
+
+
 def gather(A, columns):
     """Some columns as a dense array; sparse ones from CSC."""
     return np.asfortranarray(A[:, columns].toarray()) if sparse.issparse(A) else A[:, columns]

@@ -18,7 +18,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from ._elimination import PADDING, removals
-from ._problem import column_norms, gather, stack_intercept
+from ._problem import centred, column_norms, gather
 from ._threads import Workers
 from .solvers._lasso import solve_spd
 
@@ -170,7 +170,7 @@ class _Layer:
         self.workers = Workers()
 
     def _set_inputs(self, result):
-        """Inputs, where they are dense less their means, so that the intercept is apart."""
+        """Inputs, centred so that the intercept is apart."""
         A, original = self.problem.A, self.problem.original
         n, p = A.shape
         mean = np.asarray(A.mean(axis=0, dtype=np.float64)).ravel()
@@ -178,12 +178,8 @@ class _Layer:
         # Constant inputs, which an intercept could replace, may have no spread.
         spread = max(squares - n * mean @ mean, FLAT * squares) or 1.0
         self.pull = np.append(np.full(p, DAMPING * spread / p), INTERCEPT_DAMPING * n)
-        if sparse.issparse(A):
-            self.mean = np.zeros(p)
-            self.A = stack_intercept(A, np.float64).tocsc()
-        else:
-            self.mean = mean
-            self.A = np.asfortranarray(stack_intercept(A - mean, np.float64))
+        A, self.mean = centred(A, np.float64)
+        self.A = A.tocsc() if sparse.issparse(A) else np.asfortranarray(A)
         coef = result.coef if original is None else original
         self.pulled_to = np.vstack([coef, result.intercept + self.mean @ result.coef])
         self.gram = None

@@ -21,6 +21,8 @@ SMALL_LAYER = 1e8
 SLACK = 1e-2
 # Responses of a weight this small, relative to epsilon, are lost in the tolerance.
 NEGLIGIBLE = 1e-3
+# Squares of numbers beyond this, or of the inverse, leave the range of single precision.
+LARGEST = 1e30
 # What every solver takes; anything else it takes is an option of its own.
 COMMON_ARGUMENTS = {"problem", "tol", "max_iter", "start", "verbose"}
 
@@ -115,6 +117,8 @@ def solve_layer(
     begin = time.perf_counter()
     solve, options = SOLVERS[solver], solver_options or {}
     _check_options(solver, solve, options)
+    _check_magnitude("inputs", problem.A)
+    _check_magnitude("outputs", problem.Y)
     reduction = reduce(problem)
     if reduction.neurons.any():
         start = None if start is None else reduction.restrict(replace(start, n_iter=0))
@@ -235,6 +239,15 @@ def _check_options(name, solve, options):
     if unknown:
         takes = f"takes {', '.join(sorted(own))}" if own else "takes none"
         raise ValueError(f"solver_options has {unknown}, but solver={name!r} {takes}")
+
+
+def _check_magnitude(name, array):
+    largest = max(array.max(), -array.min())
+    if largest > LARGEST or 0 < largest < 1 / LARGEST:
+        raise ValueError(
+            f"the largest of the layer's {name} has a magnitude of {largest:.0e}, beyond what "
+            f"single precision can compute with: scale the data before training"
+        )
 
 
 def as_start(problem, result):

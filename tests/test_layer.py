@@ -99,8 +99,9 @@ def test_bad_arguments(arguments, message):
 
 @pytest.mark.parametrize("convert", [list, np.asfortranarray, lambda X: X[::1], sparse.csc_matrix])
 def test_any_array_like_and_sparse_format_will_do(convert):
-    result = trim_layer(convert(A), Y.tolist(), epsilon=0.1)
-    np.testing.assert_allclose(result.coef, RESULT.coef, atol=1e-3)
+    result = trim_layer(convert(A), Y.tolist(), epsilon=0.1, tol=1e-5)
+    expected = trim_layer(A, Y, epsilon=0.1, tol=1e-5)
+    np.testing.assert_allclose(result.coef, expected.coef, atol=1e-3)
 
 
 @pytest.mark.parametrize("A_type", [np.float32, np.float64, np.int64])

@@ -303,6 +303,30 @@ def test_progress_is_printed_on_demand(verbose, condition, capsys):
     assert ("admm" in capsys.readouterr().out) == (verbose > 1)
 
 
+@pytest.mark.parametrize("scale", [1e-100, 1e-35, 1e-20, 1e20, 1e35, 1e100])
+@pytest.mark.parametrize("storage", STORAGE)
+def test_numbers_out_of_range_are_an_error_of_their_own(scale, storage):
+    layer = random_layer(0, n=60)
+    for name, A, Y in (("inputs", scale, 1.0), ("outputs", 1.0, scale)):
+        A, Y = STORAGE[storage](A * layer.A), Y * layer.Y
+        if 1e-30 < scale < 1e30:
+            assert trim_layer(A, Y, epsilon=0.1).converged
+        else:
+            with pytest.raises(ValueError, match=f"{name} has a magnitude .* scale the data"):
+                trim_layer(A, Y, epsilon=0.1)
+
+
+def test_a_neuron_that_fires_on_one_row():
+    """Beside one with constant targets, nothing varies that could say how large weights are."""
+    A, Y = np.zeros((30, 1)), np.full((30, 2), 2e-4)
+    Y[:, 0] = 0.0
+    A[[0, 17, 18, 19, 29], 0] = [0.19, 0.61, 0.13, 0.89, 1.5]
+    Y[[0, 17, 18, 19, 29], 1] = 0.0
+    Y[29, 0] = 0.23
+    for inactive in ("strict", "budget"):
+        assert trim_layer(A, Y, epsilon=0.5, inactive=inactive).converged
+
+
 # Warm start ----------------------------------------------------------------------------------
 
 
@@ -400,6 +424,19 @@ def test_solve_spd(seed, p):
 
 def test_solve_spd_of_nothing():
     np.testing.assert_allclose(solve_spd(np.zeros((2, 2)), np.zeros(2)), 0)
+
+
+@pytest.mark.parametrize("kind", ["strict-layer-free", "budget-neuron-free", "identity-layer-free"])
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+def test_inputs_far_from_zero_are_those_near_it(kind, tol):
+    """A free intercept makes up for any shift of the inputs, and no digits are lost to it."""
+    layer = random_layer(0, n=60, **PROGRAMS[kind])
+    arguments = layer.trim_arguments(0.1) | {"tol": tol}
+    near = trim_layer(layer.A, layer.Y, **arguments)
+    far = trim_layer(layer.A + 1e4, layer.Y, **arguments)
+    assert near.converged and far.converged
+    assert far.objective == pytest.approx(near.objective, rel=2 * tol)
+    assert far.n_iter <= 1.2 * near.n_iter
 
 
 def test_six_orders_of_column_scales_leave_no_rounding_errors_in_the_proof():

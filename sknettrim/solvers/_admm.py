@@ -19,9 +19,10 @@ from scipy import sparse
 from scipy.linalg.lapack import dpotrf, dpotri
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._problem import column_norms, stack_intercept
+from .._problem import centred, column_norms
 from .._threads import Workers
-from ._base import Solution, zero
+from ._base import Solution, spread, zero
+from ._compress import compress
 from ._newton import refine
 
 RELAXATION = 1.8
@@ -76,6 +77,20 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     Solution
         The first point that the problem certifies to `tol`, or the last one reached.
     """
+    compression = compress(problem)
+    if compression is None:
+        return _solve(problem, tol, max_iter, start, verbose)
+    start = None if start is None else compression.restrict(start)
+    compressed = _solve(compression.problem, tol, max_iter, start, verbose)
+    reached, left = compression.expand(compressed), max_iter - compressed.n_iter
+    if left == 0 or problem.certify(reached.U, reached.c, reached.Xi).error() <= tol:
+        return reached
+    # Digits were lost on the way. Penalties depend on the scale of the rows.
+    rest = _solve(problem, tol, left, replace(reached, penalties=None), verbose)
+    return replace(rest, n_iter=compressed.n_iter + rest.n_iter, penalties=None)
+
+
+def _solve(problem, tol, max_iter, start, verbose):
     if start is not None and problem.certify(start.U, start.c, start.Xi).error() <= tol:
         return replace(start, n_iter=0)
     reached = start
@@ -162,12 +177,15 @@ def _iterations_to_go(history, goal):
 
 
 class _Iterate:
-    """State of ADMM in scaled units: A / column_scale, Y / target_scale."""
+    """State of ADMM in scaled units: (A - mean) / column_scale, Y / target_scale.
+
+    Centred inputs also let the intercept move on its own.
+    """
 
     def __init__(self, problem, start, dtype):
         self.problem = problem
         p, _ = problem.shape
-        A = stack_intercept(problem.A, dtype)
+        A, self.mean = centred(problem.A, dtype, not problem.penalize_intercept)
         self.column_scale = _column_scale(A)
         self.A = _scale_columns(A, 1 / self.column_scale)
         target = problem.target
@@ -199,7 +217,8 @@ class _Iterate:
             self.Z = np.zeros((self.A.shape[1], self.S.shape[1]), dtype=dtype)
             self.a, self.b = np.zeros_like(self.S), np.zeros_like(self.Z)
             return
-        weights = np.vstack([start.U, start.c]) * self.column_scale[:, None] / self.target_scale
+        weights = np.vstack([start.U, start.c + self.mean @ start.U])
+        weights *= self.column_scale[:, None] / self.target_scale
         self.Z = weights.astype(dtype)
         self.a = (start.Xi / self.rho_S).astype(dtype)
         self.b = -safe_sparse_dot(self.A.T, self.a) * dtype.type(self.rho_S / self.rho_Z)
@@ -210,10 +229,8 @@ class _Iterate:
 
     def _typical_penalty(self):
         """A guess of rho_S: the multiplier of a deviation of norm epsilon, were it all alike."""
-        active = self.problem.active
-        mean = self.target.sum(axis=0, where=active) / np.maximum(active.sum(axis=0), 1)
-        centred = np.where(active, self.target - mean.astype(self.target.dtype), 0)
-        correlation = np.abs(safe_sparse_dot(self.A.T, centred))[:-1]
+        deviation = spread(self.target, self.problem.active)
+        correlation = np.abs(safe_sparse_dot(self.A.T, deviation))[:-1]
         first = (correlation / self.penalty[:-1]).max(axis=0)
         radius = np.maximum(self.epsilon / self.problem.norm(self.target), LEAST_RADIUS)
         typical = np.median((first * radius)[first > 0]) if np.any(first > 0) else 0
@@ -339,8 +356,9 @@ class _Iterate:
         """The sparse copy of the weights, and the dual point, in the units of the problem."""
         weights = self.Z.astype(np.float64)
         weights *= self.target_scale / self.column_scale[:, None]
+        U, c = weights[:-1], weights[-1]
         Xi = self.a * self.a.dtype.type(self.rho_S)
-        return Solution(weights[:-1], weights[-1], Xi, n_iter, (self.rho_S, self.rho_Z))
+        return Solution(U, c - self.mean @ U, Xi, n_iter, (self.rho_S, self.rho_Z))
 
 
 class _ShiftedInverse:

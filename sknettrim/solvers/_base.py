@@ -26,3 +26,12 @@ def zero(problem):
     """The point from which a solver knows nothing."""
     p, m = problem.shape
     return Solution(np.zeros((p, m)), np.zeros(m), np.zeros(problem.Y.shape), 0)
+
+
+def spread(target, active):
+    """Active targets less their mean: what weights, not intercepts, answer to.
+
+    Less nearly all of it, so that constant targets are not rounding errors.
+    """
+    mean = target.sum(axis=0, where=active) / np.maximum(active.sum(axis=0), 1)
+    return np.where(active, target - (0.999 * mean).astype(target.dtype), 0)

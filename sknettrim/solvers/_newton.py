@@ -17,10 +17,10 @@ from scipy import sparse
 from scipy.linalg import lstsq
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._problem import column_norms, gather, stack_intercept
+from .._problem import centred, column_norms, gather
 from .._proof import OUT_OF_REACH
 from .._threads import blas_threads
-from ._base import Solution
+from ._base import Solution, spread
 from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
 
 # Weight of the inactive rows in the augmented Lagrangian, relative to the active ones.
@@ -87,16 +87,17 @@ class _State:
 
     def __init__(self, problem, start):
         self.problem = problem
-        A = stack_intercept(problem.A, np.float64)
+        A, self.mean = centred(problem.A, np.float64, not problem.penalize_intercept)
         # Columns are gathered one working set after the other.
         self.A = A.tocsc() if sparse.issparse(A) else np.asfortranarray(A)
         self.norms = column_norms(self.A)
+        self.norms[self.norms == 0] = 1.0
         p, m = problem.shape
         self.penalty = np.ones((p + 1, m))
         if problem.penalty_weights is not None:
             self.penalty[:p] = problem.penalty_weights
         self.penalty[p] = problem.penalize_intercept
-        self.x = np.vstack([start.U, start.c]).astype(np.float64)
+        self.x = np.vstack([start.U, start.c + self.mean @ start.U]).astype(np.float64)
         self.target = problem.target.astype(np.float64)
         self.weight = np.where(problem.active, 1.0, STRICT_WEIGHT if problem.strict else 1.0)
         self.last_violation = self.last_residual = np.inf
@@ -108,8 +109,8 @@ class _State:
         self.exact = problem.epsilon <= EXACT * problem.norm(problem.Y)
         scale = problem.norm(problem.charged(Xi))
         # Without a dual point: half of the alpha at which a neuron's first weight appears.
-        centred = np.where(problem.active, self.target - _active_mean(problem), 0.0)
-        first = np.abs(safe_sparse_dot(self.A.T, centred)[:-1]) / self.penalty[:-1]
+        deviation = spread(self.target, problem.active)
+        first = np.abs(safe_sparse_dot(self.A.T, deviation)[:-1]) / self.penalty[:-1]
         first = first.max(axis=0) if problem.per_neuron else first.max()
         with np.errstate(divide="ignore", invalid="ignore"):
             self.alpha = np.where(scale > 0, problem.epsilon / scale, first / 2)
@@ -125,7 +126,9 @@ class _State:
         Returns d(residual^2 / 2)/d(log alpha) of each neuron.
         """
         limit = self.penalty * self.alpha
-        tolerance = tol * np.where(limit > 0, limit, limit[:-1].min(axis=0))
+        # A free intercept is missed by what that means for the inputs, in units of theirs.
+        free = np.min(limit[:-1] * (self.norms[-1] / self.norms[:-1, None]), axis=0)
+        tolerance = tol * np.where(limit > 0, limit, free)
         # Multipliers of single responses converge only as far as the responses are exact.
         tolerance = np.where(self.exact, 1e-3 * tolerance, tolerance)
         slope, stalls = np.zeros(limit.shape[1]), np.zeros(limit.shape[1])
@@ -230,11 +233,11 @@ class _State:
         with ``A' Xi = -R sign(U)`` on the support.
         """
         Xi = solution.Xi.copy()
-        x = np.vstack([solution.U, solution.c])
+        x = np.vstack([solution.U, solution.c + self.mean @ solution.U])
         for j in range(Xi.shape[1]):
             rows = np.flatnonzero(self.problem.active[:, j] | (Xi[:, j] > 0))
             support = np.flatnonzero((x[:, j] != 0) | (self.penalty[:, j] == 0))
-            norms = np.where(self.norms > 0, self.norms, 1.0)[support]
+            norms = self.norms[support]
             B = gather(self.A, support)[rows] / norms
             wanted = -self.penalty[support, j] * np.sign(x[support, j]) / norms
             # Twice: once to get there, once more for the digits.
@@ -246,12 +249,8 @@ class _State:
         return (polished, its_error) if its_error < error else (solution, error)
 
     def solution(self, n_iter):
-        return Solution(self.x[:-1].copy(), self.x[-1].copy(), self._force() / self.alpha, n_iter)
-
-
-def _active_mean(problem):
-    count = np.maximum(problem.active.sum(axis=0), 1)
-    return np.where(problem.active, problem.Y, 0.0).sum(axis=0) / count
+        U, c = self.x[:-1].copy(), self.x[-1]
+        return Solution(U, c - self.mean @ U, self._force() / self.alpha, n_iter)
 
 
 def _working_set(x, excess):

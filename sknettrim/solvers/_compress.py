@@ -1,0 +1,141 @@
+"""Linear layers with many rows: the same program on as many rows as there are inputs.
+
+Where all responses are matched, rows matter only through the norm of the deviation. With
+``Q R`` the centred inputs, and ``b`` the distance of the centred targets from their range,
+
+    ||A U + 1 c' - Y||^2 = ||R U - Q'Y||^2 + b^2    at the best intercept c,
+
+so that R and Q'Y, with a ball of radius ``sqrt(epsilon^2 - b^2)``, say all that A and Y do.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpstrf
+from sklearn.utils import gen_batches
+
+from .._problem import LayerProblem
+
+# Rows for each input from which the factor is worth its price.
+MANY_ROWS = 2
+# What is left of epsilon beside b, and epsilon beside the targets, for squares to keep digits.
+RESOLVED = 1e-5
+# Rows at a time, so that nothing as large as the inputs is made.
+BATCH = 1024
+
+
+def compress(problem):
+    """A :class:`Compression` of a program, or None where there is nothing to gain."""
+    n_samples, n_inputs = problem.A.shape
+    if (
+        not problem.matched
+        or problem.penalize_intercept
+        or sparse.issparse(problem.A)
+        or n_samples < MANY_ROWS * (n_inputs + 1)
+    ):
+        return None
+    factor = _Factor(problem)
+    squares = problem.epsilon**2 - _per_ball(problem, factor.unreachable)
+    least = np.maximum(problem.epsilon, problem.norm(problem.Y)) * RESOLVED
+    if np.any(squares <= least**2):
+        return None
+    A, Y = _mean_free(factor.R), _mean_free(factor.T)
+    compressed = LayerProblem(
+        A, Y, np.sqrt(squares), matched=True, penalty_weights=problem.penalty_weights
+    )
+    return Compression(problem, compressed, factor)
+
+
+@dataclass
+class Compression:
+    """A program on fewer rows with the same weights, and the way there and back."""
+
+    whole: LayerProblem
+    problem: LayerProblem
+    factor: "_Factor"
+
+    def restrict(self, solution):
+        """A point of the whole program as one of the compressed program."""
+        x = np.zeros(self.problem.Y.shape)
+        factor = self.factor
+        correlation = sum(a.T @ solution.Xi[rows] for rows, a, _ in factor.centred())
+        x[: factor.rank] = factor.solve(correlation[factor.order], transposed=True)
+        return replace(solution, c=np.zeros_like(solution.c), Xi=_mean_free(x))
+
+    def expand(self, solution):
+        """A point of the compressed program as one of the whole program.
+
+        The dual point gets the component along ``Y - Q Q'Y`` that maximises its bound.
+        """
+        factor = self.factor
+        x = _mean_free(solution.Xi.astype(np.float64))[: factor.rank]
+        along = -self.problem.norm(x) / self.problem.epsilon
+        V = np.zeros(self.problem.shape)
+        V[factor.order] = factor.solve(x - along * factor.T[: factor.rank])
+        Xi = np.empty(self.whole.Y.shape, dtype=solution.Xi.dtype)
+        for rows, a, y in factor.centred():
+            Xi[rows] = a @ V + along * y
+        return replace(solution, c=factor.mean_Y - factor.mean_A @ solution.U, Xi=Xi)
+
+
+class _Factor:
+    """R and T = Q'Y, by a Cholesky factorisation with pivots of the centred inputs' Gram matrix.
+
+    Columns are scaled to norm 1 for it. Rows beyond the `rank` are zero, and there is one more of
+    those.
+    """
+
+    def __init__(self, problem):
+        self.A, self.Y = problem.A, problem.Y
+        self.mean_A = self.A.mean(axis=0, dtype=np.float64)
+        self.mean_Y = self.Y.mean(axis=0, dtype=np.float64)
+        n_inputs, n_neurons = problem.shape
+        gram, correlation = np.zeros((n_inputs, n_inputs)), np.zeros((n_inputs, n_neurons))
+        squares = np.zeros(n_neurons)
+        for _, a, y in self.centred():
+            gram += a.T @ a
+            correlation += a.T @ y
+            squares += np.einsum("ij,ij->j", y, y)
+        norms = np.sqrt(gram.diagonal())
+        # Rounding errors of a constant column are no input.
+        constant = norms <= np.sqrt(len(self.A)) * np.abs(self.mean_A) * np.finfo(float).eps * 10
+        gram[constant] = gram[:, constant] = 0.0
+        scale = np.where(constant, 1.0, norms)
+        gram /= scale[:, None] * scale
+        tol = n_inputs * np.finfo(float).eps
+        upper, pivots, self.rank, _ = dpstrf(gram, tol=tol)
+        self._upper = np.triu(upper[: self.rank, : self.rank])
+        self.order = pivots[: self.rank] - 1
+        self._scale = scale[self.order][:, None]
+        self.R = np.zeros((n_inputs + 1, n_inputs))
+        self.R[: self.rank, pivots - 1] = np.triu(upper)[: self.rank] * scale[pivots - 1]
+        self.T = np.zeros((n_inputs + 1, n_neurons))
+        self.T[: self.rank] = self.solve(correlation[self.order], transposed=True)
+        self.unreachable = np.maximum(squares - np.einsum("ij,ij->j", self.T, self.T), 0.0)
+
+    def centred(self):
+        """Batches of rows: the slice, centred inputs and centred targets."""
+        for rows in gen_batches(len(self.A), BATCH):
+            yield rows, self.A[rows] - self.mean_A, self.Y[rows] - self.mean_Y
+
+    def solve(self, right, transposed=False):
+        """R^-1 or R^-T times `right`, on the inputs of `order`."""
+        if transposed:
+            return solve_triangular(self._upper, right / self._scale, trans="T")
+        return solve_triangular(self._upper, right) / self._scale
+
+
+def _per_ball(problem, squares):
+    return squares if problem.per_neuron else squares.sum()
+
+
+def _mean_free(matrix):
+    """Reflected so that columns whose last entry is zero get a mean of zero, and back.
+
+    The program has an intercept; there it has nothing left to do.
+    """
+    normal = np.full(len(matrix), -1 / np.sqrt(len(matrix)))
+    normal[-1] += 1.0
+    return matrix - np.outer(normal, (2 / (normal @ normal)) * (normal @ matrix))
