@@ -110,7 +110,7 @@ def _one_sided_mean(target, active):
 
 
 def _mean(target, rows):
-    return np.sum(target, axis=0, where=rows) / np.maximum(rows.sum(axis=0), 1)
+    return np.einsum("ij,ij->j", target, rows) / np.maximum(rows.sum(axis=0), 1)
 
 
 def _nonzero_columns(A):

@@ -86,7 +86,11 @@ class LayerProblem:
     @property
     def target(self):
         """Y on Omega, V off it: the point from which responses deviate."""
-        return np.where(self.active, self.Y, 0.0 if self.upper is None else self.upper)
+        if self.matched:
+            return self.Y
+        # Products with masks take a tenth of the time that `where` takes.
+        target = self.Y * self.active
+        return target if self.upper is None else target + self.upper * ~self.active
 
     def columns(self, index):
         """The program of some neurons only; for one ball over the layer, of its whole radius."""
@@ -139,12 +143,12 @@ class LayerProblem:
     def deviation(self, S):
         """S - Y on Omega, the part above V off it: zero exactly where nothing is wrong."""
         D = S - self.target
-        np.maximum(D, 0.0, out=D, where=~self.active)
+        D *= self.active | (D > 0)
         return D
 
     def charged(self, D):
         """The part of a deviation (or a dual point) that the ball of radius epsilon measures."""
-        return np.where(self.active, D, 0.0) if self.strict else D
+        return D * self.active if self.strict else D
 
     def norm(self, D):
         """Frobenius norm, or the norm of each column when each neuron has its own ball."""
@@ -163,7 +167,7 @@ class LayerProblem:
 
     def leaks(self, D):
         """The part of a deviation that breaks the constraint on inactive neurons, when strict."""
-        return np.where(self.active, 0.0, D) if self.strict else np.zeros(D.shape)
+        return D * ~self.active if self.strict else np.zeros(D.shape)
 
     # Dual and proof ---------------------------------------------------------------------------
 

@@ -59,8 +59,6 @@ class DualPoint:
 
     Attributes
     ----------
-    correlation : ndarray of shape (n_inputs, n_neurons)
-        ``|A' Xi| / R`` at the feasible point: at most 1, and less only where weights are zero.
     norm : float or ndarray of shape (n_neurons,)
         Of what the ball measures.
     objective : float
@@ -82,8 +80,6 @@ class DualPoint:
         if problem.penalty_weights is not None:
             correlation /= problem.penalty_weights
         self._scale = self._feasible_scale(correlation, sums)
-        correlation *= self._scale
-        self.correlation = correlation
         squares *= self._scale**2
         self.norm = np.sqrt(squares if problem.per_neuron else squares.sum())
         support = np.sum(problem.epsilon * self.norm)
@@ -137,7 +133,9 @@ class DualPoint:
     def _on(self, part, rows):
         """Some rows of the feasible point, before its columns are scaled."""
         Xi = self._given[rows].astype(np.float64)
-        return np.where(part.active, Xi - self._shift, np.maximum(Xi, 0.0))
+        Xi -= self._shift * part.active
+        Xi *= part.active | (Xi > 0)
+        return Xi
 
     def _count_active(self, part, rows):
         return self._on(part, rows).sum(axis=0), part.active.sum(axis=0)
@@ -150,10 +148,9 @@ class DualPoint:
     def _deviate(self, part, rows, U, c):
         S = part.responses(U, c)
         D = part.deviation(S)
-        leaks = part.leaks(D)
-        off = np.logical_and(part.strict, ~part.active)
-        net_price = np.einsum("ij,ij->j", np.where(off, S - part.target, 0.0), self._on(part, rows))
-        return _squares(part.charged(D)), _squares(leaks), net_price
+        rise = part.leaks(S - part.target)
+        net_price = np.einsum("ij,ij->j", rise, self._on(part, rows))
+        return _squares(part.charged(D)), _squares(part.leaks(D)), net_price
 
 
 def _squares(array):

@@ -17,10 +17,11 @@ from .solvers import SOLVERS, Solution, zero
 
 # Multiplications in a product of inputs and weights below which one thread is fastest.
 SMALL_LAYER = 1e8
-# Dual constraints this far from tight, relative to the penalty, belong to weights of zero.
-SLACK = 1e-2
-# Responses of a weight this small, relative to epsilon, are lost in the tolerance.
+# Responses of a weight this small, relative to epsilon, are lost in the tolerance ...
 NEGLIGIBLE = 1e-3
+# ... and so are weights that make up such shares of the objective together, relative to tol: the
+# larger one if the proof bears it, else the smaller one.
+NEGLIGIBLE_SHARES = 0.1, 0.02
 # Squares of numbers beyond this, or of the inverse, leave the range of single precision.
 LARGEST = 1e30
 # What every solver takes; anything else it takes is an option of its own.
@@ -137,7 +138,7 @@ def solve_layer(
     dtype = problem.Y.dtype
     coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
     with blas_threads(n_threads(problem)):
-        coef, proof = _complementary(problem, coef, intercept, solution.Xi, tol)
+        coef, proof = _without_negligible(problem, coef, intercept, solution.Xi, tol)
     result = LayerResult(
         coef=coef,
         intercept=intercept,
@@ -207,21 +208,27 @@ def _merge(problem, results):
     )
 
 
-def _complementary(problem, coef, intercept, Xi, tol):
-    """Drop weights that complementary slackness says are zero, or that nothing would notice.
-
-    Only as far as the proof bears it.
-    """
+def _without_negligible(problem, coef, intercept, Xi, tol):
+    """Drop the smallest weights, and certify what is left; only as far as the proof bears it."""
     dual = problem.dual_point(Xi)
-    effect = np.abs(coef) * column_norms(problem.A)[:, None]
-    unnoticed = effect < NEGLIGIBLE * problem.epsilon
-    slack = dual.correlation < 1 - SLACK
-    for zero_weights in (unnoticed | slack, slack):
-        sparser = np.where(zero_weights, 0, coef).astype(coef.dtype)
+    size = np.abs(coef)
+    if problem.penalty_weights is not None:
+        size = size * problem.penalty_weights
+    unnoticed = np.abs(coef) * column_norms(problem.A)[:, None] < NEGLIGIBLE * problem.epsilon
+    for share in NEGLIGIBLE_SHARES:
+        negligible = unnoticed & (size < _largest_of_share(size, share * tol))
+        sparser = np.where(negligible, 0, coef).astype(coef.dtype)
         proof = dual.certify(sparser, intercept)
         if proof.error() <= tol:
             return sparser, proof
     return coef, dual.certify(coef, intercept)
+
+
+def _largest_of_share(size, share):
+    """The size below which sizes add up to no more than this share of all."""
+    size = np.sort(size[size > 0])
+    total = np.cumsum(size)
+    return size[np.searchsorted(total, share * total[-1])] if len(size) else 0.0
 
 
 def n_threads(problem):

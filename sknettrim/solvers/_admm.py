@@ -192,7 +192,7 @@ class _Iterate:
         self.target_scale = max(_root_mean_square(target), np.finfo(np.float64).tiny)
         self.target = np.divide(target, self.target_scale, dtype=dtype, casting="same_kind")
         self.epsilon = (problem.epsilon / self.target_scale).astype(dtype)
-        self.lowest = np.where(problem.active, -np.inf, 0).astype(dtype)
+        self.lowest = np.where(problem.active, dtype(-np.inf), dtype(0))
         penalty = np.ones((p, 1)) if problem.penalty_weights is None else problem.penalty_weights
         intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
         penalty = np.vstack([penalty, intercept])

@@ -33,5 +33,5 @@ def spread(target, active):
 
     Less nearly all of it, so that constant targets are not rounding errors.
     """
-    mean = target.sum(axis=0, where=active) / np.maximum(active.sum(axis=0), 1)
-    return np.where(active, target - (0.999 * mean).astype(target.dtype), 0)
+    mean = np.einsum("ij,ij->j", target, active) / np.maximum(active.sum(axis=0), 1)
+    return (target - (0.999 * mean).astype(target.dtype)) * active

@@ -84,7 +84,7 @@ class OneSidedLasso:
 
     def _loss(self, s):
         h = s - self.target
-        np.maximum(h, 0.0, out=h, where=~self.active)
+        h *= self.active | (h > 0)
         force = self.weight * h
         return force, 0.5 * np.dot(force, h)
 

@@ -115,7 +115,7 @@ class _State:
         with np.errstate(divide="ignore", invalid="ignore"):
             self.alpha = np.where(scale > 0, problem.epsilon / scale, first / 2)
         self.alpha = np.where(self.exact, self.alpha / (EXACT * 100), self.alpha)
-        Xi = np.where(problem.active, Xi, np.maximum(Xi, 0.0))
+        Xi = Xi * (problem.active | (Xi > 0))
         self.multiplier = self._kept(Xi * self.alpha)
 
     # One subproblem per neuron ------------------------------------------------------------
@@ -168,7 +168,7 @@ class _State:
     def _force(self):
         """w h(S - t) of every row and neuron: lambda^-1 times the dual point."""
         force = self.weight * (self.S - self.target) + self.multiplier
-        np.maximum(force, 0.0, out=force, where=~self.problem.active)
+        force *= self.problem.active | (force > 0)
         return force
 
     # The multipliers ----------------------------------------------------------------------
