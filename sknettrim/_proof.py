@@ -5,7 +5,6 @@ does not grow with them.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
@@ -120,15 +119,10 @@ class DualPoint:
     def _over_rows(self, function, *arguments):
         """Sums over all rows of the arrays that `function` returns for some of them."""
 
-        def over(blocks):
-            totals = None
-            for rows in blocks:
-                parts = function(self.problem.rows(rows), rows, *arguments)
-                totals = parts if totals is None else _added(totals, parts)
-            return totals
+        def over(rows):
+            return function(self.problem.rows(rows), rows, *arguments)
 
-        with self._workers.at_work():
-            return reduce(_added, self._workers.map(over, self._blocks))
+        return self._workers.total(over, self._blocks)
 
     def _on(self, part, rows):
         """Some rows of the feasible point, before its columns are scaled."""
@@ -155,10 +149,3 @@ class DualPoint:
 
 def _squares(array):
     return np.einsum("ij,ij->j", array, array)
-
-
-def _added(totals, parts):
-    """Into the arrays of `totals`, which may be as large as the weights."""
-    for total, part in zip(totals, parts, strict=True):
-        total += part
-    return totals

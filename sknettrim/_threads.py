@@ -2,13 +2,15 @@
 
 Between two products over the data there is elementwise work, which BLAS leaves to one core and
 to memory. Cut into blocks of rows it stays in the cache of the core that made it. And threads
-that wait do not spin, so a busy machine slows them only by its share.
+that wait do not spin, so a busy machine slows them only by its share. The threads of BLAS do spin,
+for tens of milliseconds after each product, and take the cores from ours: the two do not mix.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, reduce
 
+import numpy as np
 from sklearn.utils import gen_batches, gen_even_slices
 from threadpoolctl import ThreadpoolController
 
@@ -43,6 +45,27 @@ class Workers:
         """``list(map(function, *arguments))``, one call per thread."""
         return list((self._pool.map if self._pool else map)(function, *arguments))
 
+    def total(self, function, shares):
+        """The sum, over all blocks of rows, of the tuple of arrays that `function` returns."""
+
+        def over(blocks):
+            return reduce(_added, map(function, blocks))
+
+        with self.at_work():
+            return reduce(_added, self.map(over, shares))
+
+    def products(self, A, right):
+        """``A @ right``, by rows of A."""
+        parts = self._parts(A.shape[0])
+        with self.at_work():
+            return np.vstack(self.map(lambda rows: A[rows] @ right, parts))
+
+    def sums(self, A, right):
+        """``A.T @ right``, by rows of both."""
+        parts = self._parts(A.shape[0])
+        with self.at_work():
+            return sum(self.map(lambda rows: A[rows].T @ right[rows], parts))
+
     def shares(self, n_rows, n_columns):
         """For each thread, its rows in blocks of a size for its cache."""
         rows = max(1, BLOCK // n_columns)
@@ -51,8 +74,18 @@ class Workers:
                 slice(part.start + block.start, part.start + block.stop)
                 for block in gen_batches(part.stop - part.start, rows)
             ]
-            for part in gen_even_slices(n_rows, min(self.n_threads, n_rows))
+            for part in self._parts(n_rows)
         ]
+
+    def _parts(self, n_rows):
+        return list(gen_even_slices(n_rows, min(self.n_threads, n_rows)))
+
+
+def _added(totals, parts):
+    """Into the arrays of `totals`, which may be as large as the weights."""
+    for total, part in zip(totals, parts, strict=True):
+        total += part
+    return totals
 
 
 def blas_threads(n_threads):

@@ -20,7 +20,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import centred, column_norms
-from .._threads import Workers
+from .._threads import Workers, blas_threads
 from ._base import Solution, spread, zero
 from ._compress import compress
 from ._newton import refine
@@ -44,6 +44,8 @@ WEIGHT_BIAS = 0.5
 WARM_UP = 100
 # ADMM is left when its rate of convergence promises more iterations than this in all.
 PATIENCE = 600
+# Order of a matrix from which its inverse is worth waiting for the threads of BLAS to calm down.
+LARGE_INVERSE = 1500
 # Checks over which that rate is measured.
 WINDOW = 16
 # Single precision is asked for no more than this.
@@ -197,8 +199,8 @@ class _Iterate:
         intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
         penalty = np.vstack([penalty, intercept])
         self.penalty = (penalty / self.column_scale[:, None]).astype(dtype)
-        self.inverse = _ShiftedInverse(self.A)
         self.workers = Workers()
+        self.inverse = _ShiftedInverse(self.A, self.workers)
         self._start(start)
         self.rows = self.workers.shares(*self.S.shape)
         self.inputs = self.workers.shares(*self.Z.shape)
@@ -221,8 +223,8 @@ class _Iterate:
         weights *= self.column_scale[:, None] / self.target_scale
         self.Z = weights.astype(dtype)
         self.a = (start.Xi / self.rho_S).astype(dtype)
-        self.b = -safe_sparse_dot(self.A.T, self.a) * dtype.type(self.rho_S / self.rho_Z)
-        self.S = safe_sparse_dot(self.A, self.Z)
+        self.b = -self.workers.sums(self.A, self.a) * dtype.type(self.rho_S / self.rho_Z)
+        self.S = self.workers.products(self.A, self.Z)
         outside = np.maximum(self.S - self.target, self.lowest)
         charged = self.problem.charged(outside)
         self.S -= outside - self._inside(self.problem.norm(charged)) * charged
@@ -230,7 +232,7 @@ class _Iterate:
     def _typical_penalty(self):
         """A guess of rho_S: the multiplier of a deviation of norm epsilon, were it all alike."""
         deviation = spread(self.target, self.problem.active)
-        correlation = np.abs(safe_sparse_dot(self.A.T, deviation))[:-1]
+        correlation = np.abs(self.workers.sums(self.A, deviation))[:-1]
         first = (correlation / self.penalty[:-1]).max(axis=0)
         radius = np.maximum(self.epsilon / self.problem.norm(self.target), LEAST_RADIUS)
         typical = np.median((first * radius)[first > 0]) if np.any(first > 0) else 0
@@ -364,11 +366,13 @@ class _Iterate:
 class _ShiftedInverse:
     """Multiplication by (A'A + shift I)^-1, through the smaller of the two Gram matrices."""
 
-    def __init__(self, A):
+    def __init__(self, A, workers):
         self.A = A
         self.wide = A.shape[0] < A.shape[1]
-        gram = A @ A.T if self.wide else A.T @ A
-        self.gram = gram.toarray() if sparse.issparse(gram) else gram
+        if sparse.issparse(A):
+            self.gram = (A @ A.T if self.wide else A.T @ A).toarray()
+        else:
+            self.gram = workers.products(A, A.T) if self.wide else workers.sums(A, A)
         self.smallest = 10 * np.finfo(A.dtype).eps * float(np.linalg.norm(self.gram))
 
     def shift(self, shift):
@@ -376,10 +380,11 @@ class _ShiftedInverse:
         self.value = shift = max(shift, self.smallest)
         matrix = self.gram.astype(np.float64)
         np.fill_diagonal(matrix, matrix.diagonal() + shift)
-        lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
-        if failed:
-            raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
-        lower, _ = dpotri(lower, lower=True, overwrite_c=True)
+        with blas_threads(1 if len(matrix) < LARGE_INVERSE else None):
+            lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
+            if failed:
+                raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
+            lower, _ = dpotri(lower, lower=True, overwrite_c=True)
         lower = lower.astype(self.A.dtype)
         self.inverse = np.tril(lower) + np.tril(lower, -1).T
         return shift

@@ -14,16 +14,14 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
-from sklearn.utils import gen_batches
 
 from .._problem import LayerProblem
+from .._threads import Workers, blas_threads
 
 # Rows for each input from which the factor is worth its price.
 MANY_ROWS = 2
 # What is left of epsilon beside b, and epsilon beside the targets, for squares to keep digits.
 RESOLVED = 1e-5
-# Rows at a time, so that nothing as large as the inputs is made.
-BATCH = 1024
 
 
 def compress(problem):
@@ -60,7 +58,12 @@ class Compression:
         """A point of the whole program as one of the compressed program."""
         x = np.zeros(self.problem.Y.shape)
         factor = self.factor
-        correlation = sum(a.T @ solution.Xi[rows] for rows, a, _ in factor.centred())
+
+        def correlate(rows):
+            a, _ = factor.centred(rows)
+            return (a.T @ solution.Xi[rows],)
+
+        (correlation,) = factor.workers.total(correlate, factor.shares)
         x[: factor.rank] = factor.solve(correlation[factor.order], transposed=True)
         return replace(solution, c=np.zeros_like(solution.c), Xi=_mean_free(x))
 
@@ -75,8 +78,13 @@ class Compression:
         V = np.zeros(self.problem.shape)
         V[factor.order] = factor.solve(x - along * factor.T[: factor.rank])
         Xi = np.empty(self.whole.Y.shape, dtype=solution.Xi.dtype)
-        for rows, a, y in factor.centred():
+
+        def fill(rows):
+            a, y = factor.centred(rows)
             Xi[rows] = a @ V + along * y
+            return ()
+
+        factor.workers.total(fill, factor.shares)
         return replace(solution, c=factor.mean_Y - factor.mean_A @ solution.U, Xi=Xi)
 
 
@@ -92,12 +100,9 @@ class _Factor:
         self.mean_A = self.A.mean(axis=0, dtype=np.float64)
         self.mean_Y = self.Y.mean(axis=0, dtype=np.float64)
         n_inputs, n_neurons = problem.shape
-        gram, correlation = np.zeros((n_inputs, n_inputs)), np.zeros((n_inputs, n_neurons))
-        squares = np.zeros(n_neurons)
-        for _, a, y in self.centred():
-            gram += a.T @ a
-            correlation += a.T @ y
-            squares += np.einsum("ij,ij->j", y, y)
+        self.workers = Workers()
+        self.shares = self.workers.shares(*self.A.shape)
+        gram, correlation, squares = self.workers.total(self._moments, self.shares)
         norms = np.sqrt(gram.diagonal())
         # Rounding errors of a constant column are no input.
         constant = norms <= np.sqrt(len(self.A)) * np.abs(self.mean_A) * np.finfo(float).eps * 10
@@ -105,7 +110,8 @@ class _Factor:
         scale = np.where(constant, 1.0, norms)
         gram /= scale[:, None] * scale
         tol = n_inputs * np.finfo(float).eps
-        upper, pivots, self.rank, _ = dpstrf(gram, tol=tol)
+        with blas_threads(1):
+            upper, pivots, self.rank, _ = dpstrf(gram, tol=tol)
         self._upper = np.triu(upper[: self.rank, : self.rank])
         self.order = pivots[: self.rank] - 1
         self._scale = scale[self.order][:, None]
@@ -115,16 +121,20 @@ class _Factor:
         self.T[: self.rank] = self.solve(correlation[self.order], transposed=True)
         self.unreachable = np.maximum(squares - np.einsum("ij,ij->j", self.T, self.T), 0.0)
 
-    def centred(self):
-        """Batches of rows: the slice, centred inputs and centred targets."""
-        for rows in gen_batches(len(self.A), BATCH):
-            yield rows, self.A[rows] - self.mean_A, self.Y[rows] - self.mean_Y
+    def centred(self, rows):
+        """Some rows of the inputs and of the targets, less their means."""
+        return self.A[rows] - self.mean_A, self.Y[rows] - self.mean_Y
+
+    def _moments(self, rows):
+        a, y = self.centred(rows)
+        return a.T @ a, a.T @ y, np.einsum("ij,ij->j", y, y)
 
     def solve(self, right, transposed=False):
         """R^-1 or R^-T times `right`, on the inputs of `order`."""
-        if transposed:
-            return solve_triangular(self._upper, right / self._scale, trans="T")
-        return solve_triangular(self._upper, right) / self._scale
+        with blas_threads(1):
+            if transposed:
+                return solve_triangular(self._upper, right / self._scale, trans="T")
+            return solve_triangular(self._upper, right) / self._scale
 
 
 def _per_ball(problem, squares):
