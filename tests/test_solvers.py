@@ -327,6 +327,14 @@ def test_a_neuron_that_fires_on_one_row():
         assert trim_layer(A, Y, epsilon=0.5, inactive=inactive).converged
 
 
+def test_inputs_that_are_zero_where_a_neuron_fires():
+    """No product of inputs and targets says then how large multipliers are."""
+    options = {"strict": False, "per_neuron": True, "penalize_intercept": True}
+    layer = random_layer(2, n=2, p=1, m=3, epsilon=0.5, density=0.3, **options)
+    assert np.any((layer.A.T @ layer.Y == 0) & np.any(layer.Y, axis=0))
+    assert solve_layer(layer.problem()).converged
+
+
 # Warm start ----------------------------------------------------------------------------------
 
 

@@ -247,10 +247,11 @@ class _Iterate:
 
     def _step(self, measure=False):
         right = sum(self.workers.map(self._gradient, self.rows))
-        old_Z = self.Z.copy() if measure else None
         right += self.inverse.value * (self.Z - self.b)
-        self.inverse(right, self.X, self.workers)
-        self.workers.map(self._shrink, self.inputs)
+        old_Z = self.Z.copy() if measure else None
+        if self.inverse.wide:
+            self.inverse.multiply(right, self.X)
+        self.workers.map(partial(self._update_weights, right), self.inputs)
 
         self.before = (self.S.copy(), np.empty_like(self.S)) if measure else None
         squares = sum(self.workers.map(self._respond, self.rows))
@@ -272,10 +273,12 @@ class _Iterate:
             total = total + self.A[rows].T @ (self.S[rows] - self.a[rows])
         return total
 
-    def _shrink(self, blocks):
-        """Z, b from X: soft thresholding. Leaves X over-relaxed."""
+    def _update_weights(self, right, blocks):
+        """X from the right hand side, and Z, b by soft thresholding. Leaves X over-relaxed."""
         for inputs in blocks:
             X, Z, b = self.X[inputs], self.Z[inputs], self.b[inputs]
+            if not self.inverse.wide:
+                np.matmul(self.inverse.matrix[inputs], right, out=X)
             X *= RELAXATION
             Z *= 1 - RELAXATION
             Z += X
@@ -386,21 +389,15 @@ class _ShiftedInverse:
                 raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
             lower, _ = dpotri(lower, lower=True, overwrite_c=True)
         lower = lower.astype(self.A.dtype)
-        self.inverse = np.tril(lower) + np.tril(lower, -1).T
+        self.matrix = np.tril(lower) + np.tril(lower, -1).T
         return shift
 
-    def __call__(self, right, out, workers):
-        if not self.wide:
-            workers.map(partial(self._multiply, right, out), workers.shares(*right.shape))
-            return
+    def multiply(self, right, out):
+        """The product where there are more inputs than rows; else `matrix` is the inverse."""
         # (A'A + k I)^-1 = (I - A'(A A' + k I)^-1 A) / k
-        inner = self.inverse @ safe_sparse_dot(self.A, right)
+        inner = self.matrix @ safe_sparse_dot(self.A, right)
         np.subtract(right, safe_sparse_dot(self.A.T, inner), out=out)
         out /= self.A.dtype.type(self.value)
-
-    def _multiply(self, right, out, blocks):
-        for rows in blocks:
-            np.matmul(self.inverse[rows], right, out=out[rows])
 
 
 def _square(array, per_column):

@@ -113,7 +113,8 @@ class _State:
         first = np.abs(safe_sparse_dot(self.A.T, deviation)[:-1]) / self.penalty[:-1]
         first = first.max(axis=0) if problem.per_neuron else first.max()
         with np.errstate(divide="ignore", invalid="ignore"):
-            self.alpha = np.where(scale > 0, problem.epsilon / scale, first / 2)
+            unknown = np.where(first > 0, first / 2, 1.0)
+            self.alpha = np.where(scale > 0, problem.epsilon / scale, unknown)
         self.alpha = np.where(self.exact, self.alpha / (EXACT * 100), self.alpha)
         Xi = Xi * (problem.active | (Xi > 0))
         self.multiplier = self._kept(Xi * self.alpha)
