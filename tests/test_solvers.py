@@ -22,6 +22,7 @@ from sknettrim._network import Network
 from sknettrim._presolve import reduce
 from sknettrim._solve import solve_layer, warn_unless_converged
 from sknettrim.solvers import SOLVERS
+from sknettrim.solvers import _admm as admm
 from sknettrim.solvers._lasso import (
     OneSidedLasso,
     _line_search,
@@ -351,14 +352,22 @@ def test_warm_start_reaches_the_same_objective_no_later(program, seed):
     assert again.n_iter <= cold.n_iter
 
 
-def test_a_warm_start_stays_in_single_precision():
+@pytest.mark.parametrize("matched", [False, True])
+def test_a_warm_start_stays_in_single_precision(matched, monkeypatch):
     """A dual point in double precision would say that single precision had not been enough."""
-    layer, start = random_layer(0, n=200, p=20, m=5), None
+    layer, start, precisions = random_layer(0, n=200, p=20, m=5, matched=matched), None, []
+
+    class Spied(admm._Iterate):
+        def __init__(self, problem, start, dtype):
+            precisions.append(dtype)
+            super().__init__(problem, start, dtype)
+
+    monkeypatch.setattr(admm, "_Iterate", Spied)
     for epsilon in (0.3, 0.2, 0.1):
         problem = replace(layer, radius=epsilon * np.linalg.norm(layer.Y)).problem()
         result, start = solve_layer(problem, start=start, return_solution=True)
         assert result.converged
-        assert start.Xi.dtype == np.float32
+    assert set(precisions) == {np.float32}
 
 
 # The small lasso problems --------------------------------------------------------------------

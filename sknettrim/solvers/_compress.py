@@ -65,7 +65,8 @@ class Compression:
 
         (correlation,) = factor.workers.total(correlate, factor.shares)
         x[: factor.rank] = factor.solve(correlation[factor.order], transposed=True)
-        return replace(solution, c=np.zeros_like(solution.c), Xi=_mean_free(x))
+        Xi = _mean_free(x).astype(solution.Xi.dtype)
+        return replace(solution, c=np.zeros_like(solution.c), Xi=Xi)
 
     def expand(self, solution):
         """A point of the compressed program as one of the whole program.
