@@ -39,9 +39,10 @@ class Certificate:
         """Largest of the relative errors; at most ``tol`` means converged.
 
         A gap above zero says how far the objective may be above the optimum. One below zero,
-        and a price, say how far below, to first order only: they count double.
+        and a price, say how far below, to first order only: they count more. Beside a dual point
+        that is not optimal itself, the price can be a quarter of what is missing.
         """
-        return max(self.gap, -2 * self.gap, self.excess, self.violation, 2 * self.price)
+        return max(self.gap, -2 * self.gap, self.excess, self.violation, 4 * self.price)
 
 
 class DualPoint:

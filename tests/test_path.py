@@ -188,7 +188,8 @@ def test_a_repeated_epsilon_is_solved_before_it_begins(scheme, epsilon_per, mlp,
     path = net_trim_path(mlp, blobs[0], epsilons=[0.1, 0.1], scheme=scheme, epsilon_per=epsilon_per)
     assert path.n_iters[0].all()
     assert not path.n_iters[1].any()
-    np.testing.assert_allclose(path.gaps[1], path.gaps[0], atol=1e-12)
+    # A linear layer goes to fewer rows and back, in single precision.
+    np.testing.assert_allclose(path.gaps[1], path.gaps[0], atol=1e-6)
 
 
 def test_a_path_takes_fewer_iterations_than_its_points_alone(mlp, blobs):

@@ -38,7 +38,7 @@ LEAST_RADIUS = 0.01
 FIRST_RATIO = 0.5
 # The proof forgives what is missing of dual feasibility more than what is missing of the
 # constraints on the responses, and less than what is missing of Z = U.
-RESPONSE_BIAS = 4.0
+RESPONSE_BIAS = 6.0
 WEIGHT_BIAS = 0.5
 # The first iterations find the scale of rho; their rate says nothing.
 WARM_UP = 100
