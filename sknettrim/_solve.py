@@ -64,7 +64,8 @@ class LayerResult:
     n_iter : int
         Iterations of the solver, in all rounds.
     converged : bool
-        Whether gap, excess of the residual, violation and price are all within the tolerance.
+        Whether gap, excess of the residual and violation are all within the tolerance, and the
+        price and a negative gap, which are less certain, within a quarter and a half of it.
     seconds : float
         Time the solve and the refit took.
     """

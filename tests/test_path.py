@@ -188,15 +188,16 @@ def test_a_repeated_epsilon_is_solved_before_it_begins(scheme, epsilon_per, mlp,
     path = net_trim_path(mlp, blobs[0], epsilons=[0.1, 0.1], scheme=scheme, epsilon_per=epsilon_per)
     assert path.n_iters[0].all()
     assert not path.n_iters[1].any()
-    # A linear layer goes to fewer rows and back, in single precision.
-    np.testing.assert_allclose(path.gaps[1], path.gaps[0], atol=1e-6)
+    np.testing.assert_allclose(path.gaps[1], path.gaps[0], atol=1e-12)
 
 
 def test_a_path_takes_fewer_iterations_than_its_points_alone(mlp, blobs):
     X, _ = blobs
     path = net_trim_path(mlp, X, epsilons=10, inactive="budget")
-    cold = [NetTrim(mlp, epsilon=e, inactive="budget").fit(X).n_iter_ for e in path.epsilons]
-    assert path.n_iters.sum() < np.sum(cold)
+    # Not the last: alone it is finished by Newton steps, each as dear as dozens of iterations.
+    epsilons = path.epsilons[:-1]
+    cold = [NetTrim(mlp, epsilon=e, inactive="budget").fit(X).n_iter_ for e in epsilons]
+    assert path.n_iters[:-1].sum() < 0.9 * np.sum(cold)
 
 
 @pytest.mark.parametrize(

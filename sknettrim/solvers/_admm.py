@@ -79,6 +79,8 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     Solution
         The first point that the problem certifies to `tol`, or the last one reached.
     """
+    if start is not None and problem.certify(start.U, start.c, start.Xi).error() <= tol:
+        return replace(start, n_iter=0)
     compression = compress(problem)
     if compression is None:
         return _solve(problem, tol, max_iter, start, verbose)
@@ -93,8 +95,6 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
 
 
 def _solve(problem, tol, max_iter, start, verbose):
-    if start is not None and problem.certify(start.U, start.c, start.Xi).error() <= tol:
-        return replace(start, n_iter=0)
     reached = start
     for dtype in _precisions(problem, start):
         iterate = _Iterate(problem, reached, dtype)

@@ -1,4 +1,4 @@
-"""What every solver takes and returns."""
+"""What every solver takes and returns, and what they know before they begin."""
 
 from dataclasses import dataclass
 

@@ -43,14 +43,13 @@ def compress(problem):
     compressed = LayerProblem(
         A, Y, np.sqrt(squares), matched=True, penalty_weights=problem.penalty_weights
     )
-    return Compression(problem, compressed, factor)
+    return Compression(compressed, factor)
 
 
 @dataclass
 class Compression:
     """A program on fewer rows with the same weights, and the way there and back."""
 
-    whole: LayerProblem
     problem: LayerProblem
     factor: "_Factor"
 
@@ -78,7 +77,7 @@ class Compression:
         along = -self.problem.norm(x) / self.problem.epsilon
         V = np.zeros(self.problem.shape)
         V[factor.order] = factor.solve(x - along * factor.T[: factor.rank])
-        Xi = np.empty(self.whole.Y.shape, dtype=solution.Xi.dtype)
+        Xi = np.empty(factor.Y.shape, dtype=solution.Xi.dtype)
 
         def fill(rows):
             a, y = factor.centred(rows)
