@@ -6,8 +6,9 @@ serves the whole layer, and an iteration is little more than the products A U an
 elementwise is done in blocks of rows that stay in a core's cache.
 
 ADMM identifies the support of well conditioned layers in a few dozen iterations, in single
-precision as long as its digits last, then in double. Where its convergence is too slow to arrive,
-a Newton method takes over from the point reached.
+precision as long as its digits last, then in double. Strict layers with many rows are finished by
+an interior-point method on what matters of them, where that is cheaper. Where convergence is too
+slow to arrive, a Newton method takes over from the point reached.
 """
 
 from dataclasses import replace
@@ -23,6 +24,7 @@ from .._problem import centred, column_norms
 from .._threads import Workers, blas_threads
 from ._base import Solution, spread, zero
 from ._compress import compress
+from ._finish import finish, worthwhile
 from ._newton import refine
 
 RELAXATION = 1.8
@@ -42,6 +44,10 @@ RESPONSE_BIAS = 6.0
 WEIGHT_BIAS = 0.5
 # The first iterations find the scale of rho; their rate says nothing.
 WARM_UP = 100
+# Iterations after which what matters of a strict layer is known well enough.
+FINISH_AFTER = 50
+# That many more iterations are what ADMM takes otherwise; often it is more.
+ITERATIONS_SAVED = 220
 # ADMM is left when its rate of convergence promises more iterations than this in all.
 PATIENCE = 600
 # Order of a matrix from which its inverse is worth waiting for the threads of BLAS to calm down.
@@ -100,13 +106,12 @@ def _solve(problem, tol, max_iter, start, verbose):
         iterate = _Iterate(problem, reached, dtype)
         aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
         done = 0 if reached is start else reached.n_iter
-        outcome, n_iter = _run(iterate, aim, done, max_iter, verbose)
+        outcome, reached = _run(iterate, aim, done, max_iter, verbose)
         if outcome is Outcome.DIVERGED:
             # Or scales are too far apart for this precision; the Newton method has no such limit.
-            reached = replace(start or zero(problem), n_iter=n_iter)
+            reached = replace(start or zero(problem), n_iter=reached.n_iter)
             break
-        reached = iterate.solution(n_iter)
-        if (outcome is Outcome.PROVEN and aim == tol) or n_iter == max_iter:
+        if (outcome is Outcome.PROVEN and aim == tol) or reached.n_iter == max_iter:
             return reached
         if outcome is Outcome.SLOW:
             break
@@ -137,9 +142,9 @@ class Outcome(Enum):
 
 
 def _run(iterate, tol, n_iter, max_iter, verbose):
-    """Iterate until there is a reason not to; returns it, and the number of iterations."""
+    """Iterate until there is a reason not to; returns it, and the point reached."""
     history, goal, balance_at = [], tol, n_iter + BALANCE_EVERY
-    first, ratio = n_iter, np.inf
+    first, ratio, finish_at = n_iter, np.inf, n_iter + FINISH_AFTER
     while n_iter < max_iter:
         steps = min(CHECK_EVERY, max_iter - n_iter)
         error = iterate.advance(steps)
@@ -147,24 +152,29 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
         history.append(error)
         # Also if it is not a number.
         if not error <= DIVERGED * max(min(history), tol):
-            return Outcome.DIVERGED, n_iter
+            return Outcome.DIVERGED, iterate.solution(n_iter)
         if error <= goal:
             proven = iterate.proven_error()
             if proven <= tol:
-                return Outcome.PROVEN, n_iter
+                return Outcome.PROVEN, iterate.solution(n_iter)
             if proven / error > DIGITS_LOST * ratio:
-                return Outcome.OUT_OF_DIGITS, n_iter
+                return Outcome.OUT_OF_DIGITS, iterate.solution(n_iter)
             ratio = proven / error
             goal = min(0.9 * error, error * tol / proven)
+        if n_iter == finish_at < max_iter and worthwhile(iterate, ITERATIONS_SAVED):
+            finished = finish(iterate, tol, n_iter, max_iter)
+            if finished is not None:
+                return Outcome.PROVEN, finished
         if n_iter - first >= WARM_UP and n_iter + _iterations_to_go(history, goal) > PATIENCE:
             # Near the goal it is the last digits that are slow.
-            return Outcome.SLOW if np.isinf(ratio) else Outcome.OUT_OF_DIGITS, n_iter
+            outcome = Outcome.SLOW if np.isinf(ratio) else Outcome.OUT_OF_DIGITS
+            return outcome, iterate.solution(n_iter)
         if n_iter >= balance_at:
             if verbose > 1:
                 print(f"  admm {n_iter:4d}: largest relative residual {error:8.2e}")
             iterate.balance()
             balance_at = max(n_iter + BALANCE_EVERY, int(BALANCE_GROWTH * n_iter))
-    return Outcome.OUT_OF_ITERATIONS, n_iter
+    return Outcome.OUT_OF_ITERATIONS, iterate.solution(n_iter)
 
 
 def _iterations_to_go(history, goal):
@@ -359,10 +369,12 @@ class _Iterate:
 
     def solution(self, n_iter):
         """The sparse copy of the weights, and the dual point, in the units of the problem."""
-        weights = self.Z.astype(np.float64)
-        weights *= self.target_scale / self.column_scale[:, None]
+        return self.in_units(self.Z, self.a * self.a.dtype.type(self.rho_S), n_iter)
+
+    def in_units(self, weights, Xi, n_iter):
+        """Scaled weights and a dual point as a solution in the units of the problem."""
+        weights = weights * (self.target_scale / self.column_scale[:, None])
         U, c = weights[:-1], weights[-1]
-        Xi = self.a * self.a.dtype.type(self.rho_S)
         return Solution(U, c - self.mean @ U, Xi, n_iter, (self.rho_S, self.rho_Z))
 
 

@@ -1,0 +1,185 @@
+"""Strict layers on what matters of them: the same optimum, sooner, or nothing at all."""
+
+import warnings
+
+import numpy as np
+import pytest
+from _layers import random_layer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
+
+from sknettrim import trim_layer
+from sknettrim._threads import Workers
+from sknettrim.solvers import SOLVERS
+from sknettrim.solvers import _admm as admm
+from sknettrim.solvers._finish import finish, worthwhile
+from sknettrim.solvers._interior_point import InteriorPoint, Neuron
+
+TOL = 1e-4
+OPTIONS = ["per_neuron", "weighted", "cascade", "penalize_intercept"]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def after(problem, n_iter, dtype=np.float64):
+    """ADMM after so many iterations."""
+    iterate = admm._Iterate(problem, None, dtype)
+    for _ in range(n_iter // 10):
+        iterate.advance(10)
+        iterate.balance()
+    return iterate
+
+
+def layer_like_a_hidden_one(seed, n=3000, p=40, m=20):
+    """Inputs as a hidden layer has them: few factors, cut off at zero."""
+    rng = np.random.default_rng(seed)
+    factors = rng.standard_normal((n, 6)) @ rng.standard_normal((6, p))
+    A = np.maximum(factors + 0.5 * rng.standard_normal((n, p)), 0)
+    W = rng.standard_normal((p, m)) / np.sqrt(p)
+    return A, np.maximum((A - A.mean(axis=0)) @ W, 0)
+
+
+@given(seed=seeds, options=st.fixed_dictionaries({name: st.booleans() for name in OPTIONS}))
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_what_it_finds_is_the_optimum_of_the_conic_solver(seed, options):
+    layer = random_layer(seed, n=80, strict=True, **options)
+    problem = layer.problem()
+    found = finish(after(problem, 50), TOL, 50, 2000)
+    if found is None:
+        return
+    proof = layer.prove(found.U, found.c, found.Xi)
+    assert proof.error <= TOL
+    reference = SOLVERS["cvxpy"](problem, tol=1e-8, max_iter=200)
+    optimum = problem.objective(reference.U, reference.c)
+    assert problem.objective(found.U, found.c) == pytest.approx(optimum, rel=3 * TOL, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_nearly_all_small_layers_can_be_finished(name):
+    found = 0
+    for seed in range(20):
+        problem = random_layer(seed, n=80, strict=True, **{name: True}).problem()
+        found += finish(after(problem, 50), TOL, 50, 2000) is not None
+    assert found >= 16
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.3, 0.7])
+@pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
+@pytest.mark.parametrize("tol", [1e-3, 1e-5])
+def test_the_same_result_in_a_fraction_of_the_iterations(tol, epsilon_per, epsilon, monkeypatch):
+    A, Y = layer_like_a_hidden_one(0)
+    options = {"epsilon": epsilon, "epsilon_per": epsilon_per, "tol": tol}
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: False)
+    slow = trim_layer(A, Y, **options)
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
+    fast = trim_layer(A, Y, **options)
+    assert fast.converged
+    assert fast.n_iter < 0.75 * slow.n_iter
+    assert fast.objective == pytest.approx(slow.objective, rel=2 * tol)
+    assert np.count_nonzero(fast.coef) <= 1.1 * np.count_nonzero(slow.coef)
+
+
+def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(monkeypatch):
+    A, Y = layer_like_a_hidden_one(1, n=500)
+    A = A * np.logspace(-3, 3, A.shape[1])
+    tried = []
+
+    def note(*arguments):
+        tried.append(finish(*arguments))
+        return tried[-1]
+
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
+    monkeypatch.setattr(admm, "finish", note)
+    found = trim_layer(A, Y, epsilon=0.1)
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: False)
+    plain = trim_layer(A, Y, epsilon=0.1)
+    assert tried == [None]
+    np.testing.assert_array_equal(found.coef, plain.coef)
+    assert found.n_iter == plain.n_iter
+
+
+@pytest.mark.parametrize("max_iter", [50, 51, 60, 70])
+def test_iterations_are_counted_and_limited(max_iter, monkeypatch):
+    A, Y = layer_like_a_hidden_one(2)
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        result = trim_layer(A, Y, epsilon=0.3, max_iter=max_iter)
+    assert result.n_iter <= max_iter
+
+
+def test_it_is_worthwhile_with_many_rows_only():
+    def asked(n, **options):
+        A, Y = layer_like_a_hidden_one(3, n=n, p=100, m=60)
+        problem = random_layer(0).problem()
+        problem = type(problem)(A, Y, 0.2 * np.linalg.norm(Y), **options)
+        return worthwhile(after(problem, 50, np.float32), 220)
+
+    assert asked(8000)
+    assert not asked(300)
+    assert not asked(8000, inactive="budget")
+    assert not asked(8000, matched=True)
+
+
+def test_it_is_not_for_sparse_inputs_nor_for_few_rows():
+    layer = random_layer(0, n=60, strict=True)
+    problem = layer.problem("csr")
+    assert sparse.issparse(problem.A)
+    assert not worthwhile(after(problem, 10), 1e9)
+    problem = random_layer(0, n=4, strict=True).problem()
+    assert not worthwhile(after(problem, 10), 1e9)
+
+
+@given(seed=seeds, separate=st.booleans(), penalize_intercept=st.booleans())
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_the_interior_point_is_optimal(seed, separate, penalize_intercept):
+    """Stationarity, signs, complementarity and the balls, with all inputs and rows."""
+    rng = np.random.default_rng(seed)
+    n, p, m = 60, 6, 4
+    A = np.column_stack([rng.standard_normal((n, p)), np.ones(n)])
+    W = rng.standard_normal((p + 1, m))
+    Y = np.maximum(A @ W, 0)
+    penalty = np.append(rng.uniform(0.5, 2, p), float(penalize_intercept))
+    inputs = np.arange(p + 1)
+    epsilon = 0.3 * (np.linalg.norm(Y, axis=0) if separate else np.linalg.norm(Y))
+    multiplier = 1 / np.asarray(epsilon)
+    neurons = []
+    for y, w in zip(Y.T, W.T, strict=True):
+        active, rows = y > 0, np.flatnonzero(y == 0)
+        gram = A[active].T @ A[active]
+        neurons.append(
+            Neuron.near(
+                A,
+                inputs,
+                rows,
+                gram=gram,
+                square=0.0,
+                penalty=penalty,
+                gradient=np.zeros(p + 1),
+                weights=w,
+                excess=A[rows] @ w,
+                row_multiplier=np.zeros(len(rows)),
+                multiplier=1 / np.max(epsilon),
+            )
+        )
+    goal = 1e-7
+    point = InteriorPoint(neurons, epsilon, multiplier, Workers())
+    n_iter, error = point.solve(goal, 100)
+    assert n_iter < 60
+    assert error <= 10 * goal
+    squares, objective = [], sum(penalty @ np.abs(neuron.weights) for neuron in neurons)
+    for j, (neuron, y) in enumerate(zip(neurons, Y.T, strict=True)):
+        active, u, mu = y > 0, neuron.weights, neuron.row_multiplier
+        deviation = (A @ u - y) * active
+        squares.append(deviation @ deviation)
+        scale = point.multiplier[j] if separate else point.multiplier
+        slope = scale * A.T @ deviation + A[~active].T @ mu
+        size = penalty.max() * (1 + scale * np.abs(A.T @ y).max())
+        assert np.all(np.abs(slope) <= penalty + 1e-4 * size)
+        assert np.sum(penalty * np.abs(u) + slope * u) <= 1e-4 * (objective + size)
+        assert np.all(mu >= 0)
+        assert np.all(A[~active] @ u <= 1e-5 * np.linalg.norm(y))
+        assert mu @ -(A[~active] @ u) <= 1e-4 * objective
+    radius = np.sqrt(squares if separate else np.sum(squares))
+    np.testing.assert_allclose(radius, epsilon, rtol=1e-4)
