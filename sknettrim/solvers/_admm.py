@@ -162,7 +162,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
             ratio = proven / error
             goal = min(0.9 * error, error * tol / proven)
         if n_iter == finish_at < max_iter and worthwhile(iterate, ITERATIONS_SAVED):
-            finished = finish(iterate, tol, n_iter, max_iter)
+            finished = finish(iterate, tol, n_iter, max_iter, verbose)
             if finished is not None:
                 return Outcome.PROVEN, finished
         if n_iter - first >= WARM_UP and n_iter + _iterations_to_go(history, goal) > PATIENCE:

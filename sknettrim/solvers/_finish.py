@@ -58,7 +58,7 @@ def worthwhile(iterate, n_iter):
     return small and np.sum(TYPICAL_STEPS * step + start) < affordable
 
 
-def finish(iterate, tol, n_iter, max_iter):
+def finish(iterate, tol, n_iter, max_iter, verbose=0):
     """Solve the problem of `iterate` from where it is; returns a Solution, or None if it fails."""
     layer, problem = _Reduced(iterate), iterate.problem
     if not np.all(layer.multiplier > 0):
@@ -74,6 +74,8 @@ def finish(iterate, tol, n_iter, max_iter):
         if n_iter >= max_iter or not error <= OFF_TRACK:
             break
         changed, loss = layer.extend()
+        if verbose > 1:
+            print(f"  interior point {n_iter:4d}: {len(changed)} neurons miss inputs or rows")
         if number and loss <= tol:
             solution = layer.solution(n_iter)
             if problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
