@@ -29,8 +29,9 @@ MAX_STEPS = 25
 OFF_TRACK = 0.5
 # Of the steps in all rounds together, what they cost on average: they get fewer.
 TYPICAL_STEPS = 20
-# Relative to inputs and responses in double precision.
+# Bytes relative to inputs and responses in double precision, or no more than nobody misses.
 MOST_MEMORY = 1.15
+LITTLE_MEMORY = 32e6
 # Goals of the first round, which shows what is missing, and of the next, relative to the tolerance.
 FIRST_GOAL = 10.0
 GOAL = 0.05
@@ -54,7 +55,7 @@ def worthwhile(iterate, n_iter):
     size = np.sum(iterate.A.itemsize * inputs**2 + 200 * inputs + 130 * rows)
     size += 3 * iterate.S.nbytes
     affordable = n_iter * (4.0 * n * m * p + 2.0 * m * p**2)
-    small = size < MOST_MEMORY * 8 * n * (m + p)
+    small = size < max(MOST_MEMORY * 8 * n * (m + p), LITTLE_MEMORY)
     return small and np.sum(TYPICAL_STEPS * step + start) < affordable
 
 
