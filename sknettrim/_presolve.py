@@ -58,8 +58,8 @@ def reduce(problem):
     if not inputs.any():
         # Solvers want at least one.
         inputs[0] = True
-    everything = inputs.all() and neurons.all()
-    reduced = problem if everything else problem.restrict(inputs, neurons)
+    # Slices need no copies.
+    reduced = problem.restrict(*(slice(None) if mask.all() else mask for mask in (inputs, neurons)))
     return Reduction(reduced, inputs, neurons, constants)
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cache, reduce
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import gen_batches, gen_even_slices
 from threadpoolctl import ThreadpoolController
 
@@ -56,9 +57,12 @@ class Workers:
 
     def products(self, A, right):
         """``A @ right``, by rows of A."""
-        parts = self._parts(A.shape[0])
+        if sparse.issparse(A):
+            return A @ right
+        result = np.empty((A.shape[0], right.shape[1]), dtype=np.result_type(A, right))
         with self.at_work():
-            return np.vstack(self.map(lambda rows: A[rows] @ right, parts))
+            self.map(lambda rows: np.matmul(A[rows], right, out=result[rows]), self._parts(len(A)))
+        return result
 
     def sums(self, A, right):
         """``A.T @ right``, by rows of both."""

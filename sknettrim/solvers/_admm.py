@@ -204,7 +204,6 @@ class _Iterate:
         self.target_scale = max(_root_mean_square(target), np.finfo(np.float64).tiny)
         self.target = np.divide(target, self.target_scale, dtype=dtype, casting="same_kind")
         self.epsilon = (problem.epsilon / self.target_scale).astype(dtype)
-        self.lowest = np.where(problem.active, dtype(-np.inf), dtype(0))
         penalty = np.ones((p, 1)) if problem.penalty_weights is None else problem.penalty_weights
         intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
         penalty = np.vstack([penalty, intercept])
@@ -235,7 +234,8 @@ class _Iterate:
         self.a = (start.Xi / self.rho_S).astype(dtype)
         self.b = -self.workers.sums(self.A, self.a) * dtype.type(self.rho_S / self.rho_Z)
         self.S = self.workers.products(self.A, self.Z)
-        outside = np.maximum(self.S - self.target, self.lowest)
+        outside = self.S - self.target
+        outside *= self.problem.active | (outside > 0)
         charged = self.problem.charged(outside)
         self.S -= outside - self._inside(self.problem.norm(charged)) * charged
 
@@ -309,8 +309,10 @@ class _Iterate:
             if self.before is not None:
                 self.before[1][rows] = AX
             np.subtract(S, self.target[rows], out=a)
-            np.maximum(a, self.lowest[rows], out=a)
-            charged = a * self.problem.active[rows] if self.problem.strict else a
+            active = self.problem.active[rows]
+            # Products with masks are fast, and a mask takes a quarter of the memory of bounds.
+            a *= active | (a > 0)
+            charged = a * active if self.problem.strict else a
             squares = squares + _square(charged, self.problem.per_neuron)
         return squares
 

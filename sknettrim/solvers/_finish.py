@@ -13,7 +13,7 @@ from ._interior_point import InteriorPoint, Neuron
 
 # What is taken beyond the inputs with a weight, and beyond the rows with a multiplier: a factor,
 # and a number.
-MORE_INPUTS = 1.1, 16
+MORE_INPUTS = 1.05, 20
 MORE_ROWS = 1.3, 16
 # Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
 # rows can be alike on the inputs that matter, and share a multiplier.
@@ -24,14 +24,18 @@ TOO_STEEP = 5e-4
 # Rows join that exceed their bound by this much of the mean response.
 TOO_HIGH = 1e-4
 MAX_ROUNDS = 6
+# Share of neurons that may still miss something when the proof is tried.
+FEW = 0.1
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.5
 # Of the steps in all rounds together, what they cost on average: they get fewer.
 TYPICAL_STEPS = 20
 # Bytes relative to inputs and responses in double precision, or no more than nobody misses.
-MOST_MEMORY = 1.15
-LITTLE_MEMORY = 32e6
+MOST_MEMORY = 1.65
+LITTLE_MEMORY = 16e6
+# Rows gathered at a time, to stay in a core's cache.
+BATCH = 512
 # Goals of the first round, which shows what is missing, and of the next, relative to the tolerance.
 FIRST_GOAL = 10.0
 GOAL = 0.05
@@ -49,11 +53,11 @@ def worthwhile(iterate, n_iter):
     p = iterate.A.shape[1]
     n_active = np.count_nonzero(iterate.problem.active, axis=0)
     inputs, rows = _numbers(iterate)
-    step = 4.0 * inputs**2 * (rows + inputs / 3) + 2e7
+    step = 4.0 * inputs**2 * (rows + inputs / 3) + 1e7
     start = 2.0 * inputs**2 * np.minimum(n_active, n - n_active)
     # Gram matrices, the many vectors of the interior point, and a few matrices of responses.
-    size = np.sum(iterate.A.itemsize * inputs**2 + 200 * inputs + 130 * rows)
-    size += 3 * iterate.S.nbytes
+    size = np.sum(iterate.A.itemsize * inputs**2 / 2 + 250 * inputs + 150 * rows)
+    size += iterate.S.nbytes
     affordable = n_iter * (4.0 * n * m * p + 2.0 * m * p**2)
     small = size < max(MOST_MEMORY * 8 * n * (m + p), LITTLE_MEMORY)
     return small and np.sum(TYPICAL_STEPS * step + start) < affordable
@@ -65,7 +69,7 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
     if not np.all(layer.multiplier > 0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
-    changed = range(len(layer.chosen))
+    everyone = changed = range(len(layer.chosen))
     for number in range(MAX_ROUNDS):
         with iterate.workers.at_work():
             layer.update(changed)
@@ -73,14 +77,15 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
             steps, error = layer.solve(goal, min(MAX_STEPS, max_iter - n_iter))
         n_iter += steps
         if n_iter >= max_iter or not error <= OFF_TRACK:
-            break
+            return None
         changed, loss = layer.extend()
         if verbose > 1:
             print(f"  interior point {n_iter:4d}: {len(changed)} neurons miss inputs or rows")
-        if number and loss <= tol:
+        if number and loss <= tol and len(changed) <= FEW * len(layer.chosen):
             solution = layer.solution(n_iter)
             if problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
                 return solution
+            changed = everyone
     return None
 
 
@@ -105,15 +110,15 @@ class _Reduced:
         self.iterate, self.active = iterate, iterate.problem.active
         self.penalty = np.broadcast_to(iterate.penalty, iterate.Z.shape)
         self.weights = iterate.Z.copy()
-        self.Xi = iterate.a * iterate.a.dtype.type(iterate.rho_S)
         self.epsilon = iterate.epsilon.astype(np.float64)
-        self.multiplier = iterate.problem.norm(iterate.problem.charged(self.Xi)) / self.epsilon
+        charged = iterate.problem.charged(iterate.a)
+        self.multiplier = iterate.rho_S * iterate.problem.norm(charged) / self.epsilon
         self.chosen = [
             self._choose(j, int(inputs), int(rows))
             for j, (inputs, rows) in enumerate(zip(*_numbers(iterate), strict=True))
         ]
         self.neurons = [None] * len(self.chosen)
-        self._respond()
+        self._take_rows(self._respond(), iterate.a, iterate.rho_S)
 
     def _choose(self, j, n_inputs, n_rows):
         """The inputs and rows that ADMM would keep next, were its thresholds lower."""
@@ -125,6 +130,13 @@ class _Reduced:
         height[self.active[:, j]] = -np.inf
         return _largest(strength, n_inputs), _largest(height, n_rows)
 
+    def _take_rows(self, S, multipliers, scale=1.0):
+        """For the chosen rows, what responses exceed their bound by, and its multiplier."""
+        self.of_rows = [
+            (S[rows, j] - self.iterate.target[rows, j], scale * multipliers[rows, j])
+            for j, (_, rows) in enumerate(self.chosen)
+        ]
+
     def update(self, changed):
         """Cut neurons down to the chosen inputs and rows, around the present weights."""
         for j in changed:
@@ -135,7 +147,7 @@ class _Reduced:
             self.neurons[j] = neuron
 
     def _cut_down(self, j):
-        inputs, rows = self.chosen[j]
+        (inputs, rows), (excess, row_multiplier) = self.chosen[j], self.of_rows[j]
         multiplier = self.multiplier[j] if np.ndim(self.multiplier) else self.multiplier
         return Neuron.near(
             self.iterate.A,
@@ -146,17 +158,20 @@ class _Reduced:
             penalty=self.penalty[inputs, j],
             gradient=self.gradient[inputs, j],
             weights=self.weights[inputs, j],
-            excess=self.S[rows, j] - self.iterate.target[rows, j],
-            row_multiplier=self.Xi[rows, j],
+            excess=excess,
+            row_multiplier=row_multiplier,
             multiplier=multiplier,
         )
 
     def _gram(self, inputs, active):
         """Gram matrix of some inputs over the active rows: from all rows, where most are active."""
         few = 2 * np.count_nonzero(active) < len(active)
-        part = self.iterate.A[np.ix_(active if few else ~active, inputs)]
+        rows = np.flatnonzero(active if few else ~active)
+        part = np.empty((len(rows), len(inputs)), dtype=self.iterate.A.dtype)
+        for i in range(0, len(rows), BATCH):
+            part[i : i + BATCH] = self.iterate.A[rows[i : i + BATCH]][:, inputs]
         gram = part.T @ part
-        return gram if few else self.iterate.inverse.gram[np.ix_(inputs, inputs)] - gram
+        return gram if few else self.iterate.inverse.gram[inputs][:, inputs] - gram
 
     def solve(self, goal, max_iter):
         """Solve the program of the chosen inputs and rows; returns steps, and error of the ball."""
@@ -166,13 +181,22 @@ class _Reduced:
         return steps_and_error
 
     def _respond(self):
-        """Responses to the present weights, and what the ball has to do with them."""
+        """Responses to the present weights; keeps what the ball has to do with them."""
         iterate = self.iterate
-        self.S = iterate.workers.products(iterate.A, self.weights)
-        deviation = self.S - iterate.target
-        deviation *= self.active
-        self.squares = np.einsum("ij,ij->j", deviation, deviation, dtype=np.float64)
-        self.gradient = iterate.workers.sums(iterate.A, deviation)
+        S = iterate.workers.products(iterate.A, self.weights)
+
+        def over(rows):
+            deviation = self._deviation(S, rows)
+            squares = np.einsum("ij,ij->j", deviation, deviation, dtype=np.float64)
+            return iterate.A[rows].T @ deviation, squares
+
+        self.gradient, self.squares = iterate.workers.total(over, iterate.rows)
+        return S
+
+    def _deviation(self, S, rows=slice(None)):
+        """What the ball measures of responses."""
+        deviation = S[rows] - self.iterate.target[rows]
+        deviation *= self.active[rows]
         return deviation
 
     def extend(self):
@@ -183,39 +207,62 @@ class _Reduced:
         for j, neuron in enumerate(self.neurons):
             self.weights[:, j] = 0
             self.weights[neuron.inputs, j] = neuron.weights
-        self.S = self.Xi = None
-        self.Xi = self._respond()
-        self.Xi *= np.asarray(self.multiplier, dtype=self.Xi.dtype)
+        S, A = self._respond(), self.iterate.A
+        slopes = self.gradient * np.asarray(self.multiplier, dtype=S.dtype)
+        slack = np.zeros(len(self.neurons))
         for j, neuron in enumerate(self.neurons):
-            self.Xi[neuron.rows, j] += neuron.row_multiplier
+            slopes[:, j] += neuron.row_multiplier @ A[neuron.rows]
+            excess = S[neuron.rows, j] - self.iterate.target[neuron.rows, j]
+            slack[j] = neuron.row_multiplier @ excess
+        proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
-            slopes = np.abs(self.iterate.workers.sums(self.iterate.A, self.Xi)) / self.penalty
+            np.abs(slopes, out=slopes)
+            slopes /= self.penalty
         slopes[self.penalty == 0] = 0
-        size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty)
-        loss = np.dot(size, 1 - 1 / np.maximum(slopes.max(axis=0), 1)) / size.sum()
-        changed = [j for j in range(len(self.chosen)) if self._extend_neuron(j, slopes[:, j])]
-        return changed, loss
+        size = np.einsum("ij,ij->", np.abs(self.weights), self.penalty)
+        loss = 1 - np.sum(proven / np.maximum(slopes.max(axis=0), 1)) / size
+        missing = [
+            self._extend_neuron(j, slope, response)
+            for j, (slope, response) in enumerate(zip(slopes.T, S.T, strict=True))
+        ]
+        return np.flatnonzero(missing), loss
 
-    def _extend_neuron(self, j, slope):
+    def _extend_neuron(self, j, slope, S):
         inputs, rows = self.chosen[j]
         slope[inputs] = 0
         steep = slope > (NEAR if slope.max() > 1 + TOO_STEEP else np.inf)
-        excess = (self.S[:, j] - self.iterate.target[:, j]) * ~self.active[:, j]
-        excess[rows] = 0
-        high = excess > TOO_HIGH * np.sqrt(np.mean(self.S[:, j] ** 2))
+        excess = S - self.iterate.target[:, j]
+        new_excess = excess * ~self.active[:, j]
+        new_excess[rows] = 0
+        high = new_excess > TOO_HIGH * np.sqrt(np.mean(S**2))
         if not (steep.any() or high.any()):
             return False
         new = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
-        above = _largest(np.where(high, excess, -np.inf), len(rows) // 2 + 16)
-        self.chosen[j] = np.union1d(inputs, new), np.union1d(rows, above)
+        above = _largest(np.where(high, new_excess, -np.inf), len(rows) // 2 + 16)
+        multiplier = np.zeros(len(S))
+        multiplier[rows] = self.neurons[j].row_multiplier
+        rows = np.union1d(rows, above)
+        self.chosen[j] = np.union1d(inputs, new), rows
+        self.of_rows[j] = excess[rows], multiplier[rows]
         return True
 
     def solution(self, n_iter):
-        """The sparse weights, and the dual point, in the units of the problem."""
+        """The sparse weights, and the dual point, in the units of the problem.
+
+        Lets go of all neurons: a proof takes as much memory. They can be cut down anew.
+        """
         weights = self.weights.astype(np.float64)
         for j, neuron in enumerate(self.neurons):
             weights[neuron.inputs, j] *= neuron.support
-        return self.iterate.in_units(weights, self.Xi, n_iter)
+        of_rows = [(neuron.rows, neuron.row_multiplier) for neuron in self.neurons]
+        self.neurons = [None] * len(self.neurons)
+        S = self._respond()
+        Xi = self._deviation(S)
+        Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
+        for j, (rows, multiplier) in enumerate(of_rows):
+            Xi[rows, j] += multiplier
+        self._take_rows(S, Xi)
+        return self.iterate.in_units(weights, Xi, n_iter)
 
 
 def _largest(values, number):

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
-from scipy.linalg.lapack import dposv
+from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 # Complementarity of a new start, and the least that is aimed at, which is relative to the goal:
 # shares of what a neuron is worth in the objective and the ball.
-FIRST_BARRIER = 0.1
+FIRST_BARRIER = 0.02
 LEAST_BARRIER = 0.3
+# Relative to the goal, what a neuron may miss of dual feasibility before its last step.
+SETTLED = 10.0
+# Relative change of the multiplier that a settled neuron follows to first order.
+NEARBY = 0.001
 # The least part of the complementarity that one step aims at.
 LEAST_REDUCTION = 0.05
 # Share of the way to the boundary.
@@ -33,19 +37,23 @@ SUPPORT = 0.3
 class Neuron:
     """One neuron, cut down to some inputs and rows of `A`, and its part of the interior point.
 
-    `of_inputs` holds, for each input, penalty, gradient, weight, p, q and the dual slope, which
-    stays within the penalty; `of_rows` excess, slack and multiplier of each row; `square` what
-    the neuron adds to that of the ball; `worth` what it is worth in the objective, about.
+    `packed` is the upper triangle of its Gram matrix. `of_inputs` holds, for each input, penalty,
+    gradient, weight, p, q and the dual slope, which stays within the penalty, and by how much
+    weight and gradient fall with a larger multiplier of the ball; `of_rows` excess, slack and
+    multiplier of each row, and the fall of the excess; `square` what the neuron adds to that of
+    the ball; `worth` what it is worth in the objective, about. Of a neuron that has settled,
+    `settled_at` is the multiplier of the ball at which it did; otherwise it is not a number.
     """
 
     A: np.ndarray
     inputs: np.ndarray
     rows: np.ndarray
-    gram: np.ndarray
+    packed: np.ndarray
     square: float
     worth: float
     of_inputs: np.ndarray
     of_rows: np.ndarray
+    settled_at: float = np.nan
 
     @classmethod
     def near(
@@ -81,9 +89,12 @@ class Neuron:
         multiplier : float
             Of half the square.
         """
-        neuron = cls(A, inputs, rows, gram, float(square), 0.0, None, None)
-        normals = neuron.normals
         np.einsum("ii->i", gram)[...] *= 1 + RIDGE * np.finfo(gram.dtype).eps
+        (pack,) = get_lapack_funcs(("trttp",), (gram,))
+        # Of the transpose, as LAPACK counts by columns.
+        packed, _ = pack(gram.T)
+        neuron = cls(A, inputs, rows, packed, float(square), 0.0, None, None)
+        normals = neuron.normals
         neuron.worth = float(np.dot(penalty, np.abs(weights)) + multiplier * square)
         barrier = FIRST_BARRIER * neuron.worth / (2 * len(inputs) + len(rows))
         slope = multiplier * gradient + row_multiplier @ normals
@@ -92,14 +103,26 @@ class Neuron:
         step = np.where(penalty > 0, p - q - weights, 0.0)
         change = gram @ step
         neuron.square += 2 * np.dot(gradient, step) + np.dot(step, change)
-        neuron.of_inputs = np.stack([penalty, gradient + change, weights + step, p, q, slope])
-        neuron.of_rows = np.stack([excess + normals @ step, slack, row_multiplier])
+        none = np.zeros_like(p)
+        neuron.of_inputs = np.stack(
+            [penalty, gradient + change, weights + step, p, q, slope, none, none]
+        )
+        neuron.of_rows = np.stack(
+            [excess + normals @ step, slack, row_multiplier, np.zeros_like(slack)]
+        )
         return neuron
 
     @property
     def normals(self):
         """The inputs of the rows: gathered when needed, as they would take too much memory."""
-        return self.A[np.ix_(self.rows, self.inputs)]
+        return self.A.take(self.rows, axis=0).take(self.inputs, axis=1)
+
+    @property
+    def gram(self):
+        """The upper triangle of the Gram matrix, as LAPACK would have it."""
+        (unpack,) = get_lapack_funcs(("tpttr",), (self.packed,))
+        matrix, _ = unpack(len(self.inputs), self.packed)
+        return matrix
 
     @property
     def weights(self):
@@ -114,7 +137,7 @@ class Neuron:
     @property
     def support(self):
         """Which weights are not zero: larger, relative to the mean, than their slope has room."""
-        penalty, _, _, p, q, slope = self.of_inputs
+        penalty, _, _, p, q, slope, _, _ = self.of_inputs
         size = np.maximum(p, q) * penalty
         room = 1 - np.abs(slope) / np.where(penalty > 0, penalty, 1.0)
         return (penalty == 0) | (size > SUPPORT * size.mean() * room)
@@ -143,19 +166,19 @@ class InteriorPoint:
         of_rows = np.hstack([neuron.of_rows for neuron in neurons])
         for neuron, inputs, rows in zip(neurons, self.inputs, self.rows, strict=True):
             neuron.of_inputs, neuron.of_rows = of_inputs[:, inputs], of_rows[:, rows]
-        self.penalty, self.gradient, self.weights, self.p, self.q, self.slope = of_inputs
-        self.excess, self.slack, self.row_multiplier = of_rows
+        self.penalty, self.gradient, self.weights, self.p, self.q, self.slope = of_inputs[:6]
+        self.excess, self.slack, self.row_multiplier = of_rows[:3]
+        self.pull, self.pull_change, self.pull_rise = of_inputs[6], of_inputs[7], of_rows[3]
         self.free = self.penalty == 0
-        self.reach = np.where(self.free, 1.0, self.penalty)
+        # What is free has no multiplier, but a residual.
+        self.reach = np.where(self.free, self.penalty.mean(), self.penalty)
         self.squares = np.array([neuron.square for neuron in neurons])
-        self.worth = np.array([neuron.worth for neuron in neurons])
+        worth = np.array([neuron.worth for neuron in neurons])
+        self.worth = worth / worth.sum()
         self.count = 2 * self._sum_inputs(~self.free) + self._sum_rows(np.ones(len(self.slack)))
 
-        # Of a neuron that has settled, only the second direction is used again.
-        self.directions = np.zeros((len(self.weights), 2))
-        self.changes = np.zeros((len(self.weights), 2))
-        self.rises = np.zeros((len(self.slack), 2))
-        self.settled = self.full = np.zeros(len(neurons), dtype=bool)
+        self.settled_at = np.array([neuron.settled_at for neuron in neurons])
+        self.residual = np.where(np.isfinite(self.settled_at), 0.0, np.inf)
         self.reduction = np.full(len(neurons), 0.2)
         # Every worker takes neurons of all sizes.
         order, n = np.argsort([-len(neuron.inputs) for neuron in neurons]), workers.n_threads
@@ -168,77 +191,105 @@ class InteriorPoint:
         """
         for n_iter in range(1, max_iter + 1):
             complementarity, error = self._step(goal)
-            objective = np.dot(self.penalty, self.p + self.q)
             if not error <= FAR:
                 return n_iter, error
-            if complementarity <= goal * objective and error <= goal:
+            feasible = self.residual.max() <= SETTLED * goal
+            if complementarity <= goal and error <= goal and feasible:
                 break
-        # Those that settled early have followed the multiplier to first order only.
-        self.settled[:] = False
-        self._step(goal)
-        for neuron, square in zip(self.neurons, self.squares, strict=True):
-            neuron.square = square
+        for neuron, *state in zip(self.neurons, self.squares, self.settled_at, strict=True):
+            neuron.square, neuron.settled_at = state
         return n_iter, error
 
     # Where numbers run out of range, the ball tells, and the proof would.
     @np.errstate(all="ignore")
     def _step(self, goal):
-        """One Newton step; returns complementarity and relative error of the ball before it."""
-        up, down = self.reach + self.slope, self.reach - self.slope
-        complementarity = self._sum_inputs(np.where(self.free, 0.0, self.p * up + self.q * down))
-        complementarity += self._sum_rows(self.slack * self.row_multiplier)
-        least = LEAST_BARRIER * goal * self.worth
+        """One Newton step; returns relative complementarity and error of the ball before it."""
+        self.aims = self._products()
+        of_p, of_q, of_rows = self.aims
+        complementarity = self._sum_inputs(of_p + of_q) + self._sum_rows(of_rows)
+        objective = np.dot(self.penalty, self.p + self.q)
+        least = LEAST_BARRIER * goal * objective * self.worth
         barrier = np.maximum(self.reduction * complementarity, least) / self.count
-        barrier, row_barrier = barrier[self.input_owner], barrier[self.row_owner]
+        self.central = central = complementarity <= 2 * least
+        settled = central & (np.abs(self.settled_at - self.multiplier) <= NEARBY * self.multiplier)
+        self._aim(barrier, settled)
+        self._linearise()
+        self.workers.map(self._direct, [share[~settled[share]] for share in self.shares])
 
-        off = self.excess + self.slack
-        self.stiffness = np.where(self.free, 0.0, 1 / (self.p / up + self.q / down))
-        shift = np.where(self.free, 0.0, barrier * (1 / up - 1 / down) - (self.p - self.q))
-        self.row_stiffness = self.row_multiplier / self.slack
-        self.row_force = row_barrier / self.slack + self.row_stiffness * off
-        self.force = (
-            self.slope + self.stiffness * shift - self._of_input(self.multiplier) * self.gradient
-        )
-        self.directions[:, 0], self.changes[:, 0], self.rises[:, 0] = 0.0, 0.0, 0.0
-        self.workers.map(self._direct, [share[~self.settled[share]] for share in self.shares])
-
-        move = self._move_multiplier()
-        step = self.directions @ (1, 0) - self._of_input(move) * self.directions[:, 1]
-        change = self.changes @ (1, 0) - self._of_input(move) * self.changes[:, 1]
-        rise = self.rises @ (1, 0) - self._of_row(move) * self.rises[:, 1]
-        dslope = self.stiffness * (shift - step)
-        dp = np.where(self.free, 0.0, (barrier - self.p * dslope) / up - self.p)
-        dq = np.where(self.free, 0.0, (barrier + self.q * dslope) / down - self.q)
-        dslack = -off - rise
-        dmultiplier = self.row_force + self.row_stiffness * rise - self.row_multiplier
-        length = self._length(
-            ((dp, self.p), (dq, self.q), (dslope, up), (-dslope, down)),
-            ((dslack, self.slack), (dmultiplier, self.row_multiplier)),
-        )
-        full = (length == 1) & (complementarity <= 2 * least)
-        self.settled, self.full = full & self.full, full
+        move, error = self._move_multiplier(), self._ball_error()
+        length = self._turn(move)
+        settles = (length == 1) & central & (settled | (self.residual <= SETTLED * goal))
+        at = np.where(settled, self.settled_at, self.multiplier)
+        self.settled_at = np.where(settles, at, np.nan)
         self.reduction = np.clip((1 - length) ** 2, LEAST_REDUCTION, 0.8)
-        error = self._ball_error()
+        self._advance(length)
+        self.multiplier = self.multiplier + move
+        return complementarity.sum() / objective, error
 
-        linear, quadratic = self._sum_inputs(self.gradient * step), self._sum_inputs(step * change)
+    def _products(self):
+        """Of what is positive and its multipliers: p, q and rows. Free weights have none."""
+        p, q = self.p * (self.reach + self.slope), self.q * (self.reach - self.slope)
+        p[self.free] = q[self.free] = 0.0
+        return p, q, self.slack * self.row_multiplier
+
+    def _aim(self, barrier, settled):
+        """Let products become the barrier, but in neurons that have settled."""
+        owners = self.input_owner, self.input_owner, self.row_owner
+        for product, owner in zip(self.aims, owners, strict=True):
+            np.copyto(product, barrier[owner], where=~settled[owner])
+
+    def _linearise(self):
+        """The Newton system, but for what takes matrices."""
+        up, down = self.reach + self.slope, self.reach - self.slope
+        self.stiffness = 1 / (self.p / up + self.q / down)
+        self.shift = self.aims[0] / up - self.aims[1] / down - (self.p - self.q)
+        self.stiffness[self.free] = self.shift[self.free] = 0.0
+        self.force = self.slope + self.stiffness * self.shift
+        self.force -= self._of_input(self.multiplier) * self.gradient
+        self.row_stiffness = self.row_multiplier / self.slack
+        self.row_force = self.aims[2] / self.slack
+        self.row_force += self.row_stiffness * (self.excess + self.slack)
+        self.step, self.change = np.zeros_like(self.weights), np.zeros_like(self.weights)
+        self.rise = np.zeros_like(self.slack)
+
+    def _turn(self, move):
+        """Directions of everything, with that of the multiplier; returns how far they lead."""
+        self.step -= self._of_input(move) * self.pull
+        self.change -= self._of_input(move) * self.pull_change
+        self.rise -= self._of_row(move) * self.pull_rise
+        up, down = self.reach + self.slope, self.reach - self.slope
+        self.dslope = self.stiffness * (self.shift - self.step)
+        # In place: these are the largest arrays beside the matrices.
+        self.dp, self.dq, _ = self.aims
+        for direction, value, sign, room in ((self.dp, self.p, -1, up), (self.dq, self.q, 1, down)):
+            direction += sign * value * self.dslope
+            direction /= room
+            direction -= value
+            direction[self.free] = 0.0
+        self.dslack = -(self.excess + self.slack) - self.rise
+        self.drow = self.row_force + self.row_stiffness * self.rise - self.row_multiplier
+        return self._length(
+            ((self.dp, self.p), (self.dq, self.q), (self.dslope, up), (-self.dslope, down)),
+            ((self.dslack, self.slack), (self.drow, self.row_multiplier)),
+        )
+
+    def _advance(self, length):
+        """Go so far, each neuron its own way."""
+        linear = self._sum_inputs(self.gradient * self.step)
+        quadratic = self._sum_inputs(self.step * self.change)
         self.squares += length * (2 * linear + length * quadratic)
         of_input, of_row = length[self.input_owner], length[self.row_owner]
-        for value, direction in (
-            (self.weights, step),
-            (self.gradient, change),
-            (self.p, dp),
-            (self.q, dq),
-            (self.slope, dslope),
+        for value, direction, share in (
+            (self.weights, self.step, of_input),
+            (self.gradient, self.change, of_input),
+            (self.p, self.dp, of_input),
+            (self.q, self.dq, of_input),
+            (self.slope, self.dslope, of_input),
+            (self.excess, self.rise, of_row),
+            (self.slack, self.dslack, of_row),
+            (self.row_multiplier, self.drow, of_row),
         ):
-            value += of_input * direction
-        for value, direction in (
-            (self.excess, rise),
-            (self.slack, dslack),
-            (self.row_multiplier, dmultiplier),
-        ):
-            value += of_row * direction
-        self.multiplier = self.multiplier + move
-        return complementarity.sum(), error
+            value += share * direction
 
     @np.errstate(all="ignore")
     def _direct(self, share):
@@ -246,26 +297,32 @@ class InteriorPoint:
         for j in share:
             neuron, inputs, rows = self.neurons[j], self.inputs[j], self.rows[j]
             normals = neuron.normals
-            weighted = normals * np.sqrt(self.row_stiffness[rows])[:, None]
             multiplier = self.multiplier[j] if self.separate else self.multiplier
-            matrix = np.multiply(neuron.gram, multiplier, dtype=np.float64)
-            matrix += weighted.T @ weighted
-            np.einsum("ii->i", matrix)[...] += self.stiffness[inputs]
-            right = np.empty((len(matrix), 2))
-            right[:, 0] = self.force[inputs] - self.row_force[rows] @ normals
-            right[:, 1] = self.gradient[inputs]
-            _, direction, failed = dposv(matrix.T, right, lower=True, overwrite_a=True)
-            if failed:
-                direction = np.zeros_like(right)
-            self.directions[inputs] = direction
-            direction = direction.astype(normals.dtype)
-            self.changes[inputs] = neuron.gram @ direction
-            self.rises[rows] = normals @ direction
+            forces = np.stack([self.row_force[rows], self.row_multiplier[rows]])
+            force, slope = forces @ normals
+            slope += multiplier * self.gradient[inputs] - self.slope[inputs]
+            self.residual[j] = np.max(np.abs(slope) / self.reach[inputs])
+            right = np.stack([self.force[inputs] - force, self.gradient[inputs]], axis=1)
+            gram = neuron.gram
+            # The last steps take the digits that single precision has not.
+            precision = np.float64 if self.central[j] else gram.dtype
+            direction = _solve(
+                np.multiply(gram, multiplier, dtype=precision),
+                self.stiffness[inputs],
+                normals,
+                self.row_stiffness[rows],
+                right,
+            )
+            self.step[inputs], self.pull[inputs] = direction.T
+            direction = direction.astype(gram.dtype)
+            (multiply,) = get_blas_funcs(("symm",), (gram,))
+            self.change[inputs], self.pull_change[inputs] = multiply(1.0, gram, direction).T
+            self.rise[rows], self.pull_rise[rows] = (normals @ direction).T
 
     def _move_multiplier(self):
         """The change of the multiplier with which the step leads to the ball, to first order."""
-        gain = self._sum_inputs(self.gradient * self.directions[:, 0])
-        cost = self._sum_inputs(self.gradient * self.directions[:, 1])
+        gain = self._sum_inputs(self.gradient * self.step)
+        cost = self._sum_inputs(self.gradient * self.pull)
         squares = self.squares
         if not self.separate:
             gain, cost, squares = gain.sum(), cost.sum(), squares.sum()
@@ -296,6 +353,24 @@ class InteriorPoint:
 
     def _sum_rows(self, values):
         return np.bincount(self.row_owner, values, len(self.neurons))
+
+
+def _solve(matrix, stiffness, normals, row_stiffness, right):
+    """``(matrix + diag(stiffness) + normals' diag(row_stiffness) normals)^-1 right``.
+
+    In the precision of the upper triangle `matrix`, or in double where digits are missing.
+    """
+    for dtype in (matrix.dtype, np.dtype(np.float64)):
+        weighted = normals * np.sqrt(row_stiffness).astype(dtype)[:, None]
+        # Like LAPACK's, a matrix of columns.
+        total = (weighted.T @ weighted).T
+        total += matrix
+        np.einsum("ii->i", total)[...] += stiffness
+        (solve,) = get_lapack_funcs(("posv",), (total,))
+        _, solution, failed = solve(total, right.astype(dtype), overwrite_a=True)
+        if not failed:
+            return solution
+    return np.zeros_like(right)
 
 
 def _split(penalty, weights, slope, barrier):
