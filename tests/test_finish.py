@@ -130,13 +130,15 @@ def test_iterations_are_counted_and_limited(max_iter, monkeypatch):
 
 
 def test_it_is_worthwhile_with_many_rows_only():
-    def asked(n, **options):
-        A, Y = layer_like_a_hidden_one(3, n=n, p=100, m=60)
+    def asked(n, p=100, **options):
+        A, Y = layer_like_a_hidden_one(3, n=n, p=p, m=60)
         problem = random_layer(0).problem()
         problem = type(problem)(A, Y, 0.2 * np.linalg.norm(Y), **options)
         return worthwhile(after(problem, 50, np.float32), 220)
 
     assert asked(8000)
+    # What ADMM does elementwise takes time too.
+    assert asked(8000, p=8)
     assert not asked(300)
     assert not asked(8000, inactive="budget")
     assert not asked(8000, matched=True)

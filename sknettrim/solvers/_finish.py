@@ -31,6 +31,8 @@ MAX_STEPS = 25
 OFF_TRACK = 0.5
 # Of the steps in all rounds together, what they cost on average: they get fewer.
 TYPICAL_STEPS = 20
+# Operations of products that take as long as what ADMM does with one response besides.
+ELEMENTWISE = 1000
 # Bytes relative to inputs and responses in double precision, or no more than nobody misses.
 MOST_MEMORY = 1.65
 LITTLE_MEMORY = 16e6
@@ -58,7 +60,7 @@ def worthwhile(iterate, n_iter):
     # Gram matrices, the many vectors of the interior point, and a few matrices of responses.
     size = np.sum(iterate.A.itemsize * inputs**2 / 2 + 250 * inputs + 150 * rows)
     size += iterate.S.nbytes
-    affordable = n_iter * (4.0 * n * m * p + 2.0 * m * p**2)
+    affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
     small = size < max(MOST_MEMORY * 8 * n * (m + p), LITTLE_MEMORY)
     return small and np.sum(TYPICAL_STEPS * step + start) < affordable
 
