@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import cache, reduce
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils import gen_batches, gen_even_slices
 from threadpoolctl import ThreadpoolController
 
@@ -57,11 +56,15 @@ class Workers:
 
     def products(self, A, right):
         """``A @ right``, by rows of A."""
-        if sparse.issparse(A):
-            return A @ right
-        result = np.empty((A.shape[0], right.shape[1]), dtype=np.result_type(A, right))
+        shape = A.shape[0], right.shape[1]
+        result = np.empty(shape, dtype=np.result_type(A.dtype, right.dtype))
+
+        def fill(blocks):
+            for rows in blocks:
+                result[rows] = A[rows] @ right
+
         with self.at_work():
-            self.map(lambda rows: np.matmul(A[rows], right, out=result[rows]), self._parts(len(A)))
+            self.map(fill, self.shares(*shape))
         return result
 
     def sums(self, A, right):

@@ -17,7 +17,8 @@ from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
 from sknettrim.solvers._finish import finish, worthwhile
-from sknettrim.solvers._interior_point import InteriorPoint, Neuron
+from sknettrim.solvers._interior_point import InteriorPoint
+from sknettrim.solvers._neuron import Neuron
 
 TOL = 1e-4
 OPTIONS = ["per_neuron", "weighted", "cascade", "penalize_intercept"]

@@ -9,7 +9,8 @@ program misses is found by one pass over the data, and joins it.
 import numpy as np
 from scipy import sparse
 
-from ._interior_point import InteriorPoint, Neuron
+from ._interior_point import InteriorPoint
+from ._neuron import Neuron
 
 # What is taken beyond the inputs with a weight, and beyond the rows with a multiplier: a factor,
 # and a number.
@@ -209,25 +210,29 @@ class _Reduced:
         for j, neuron in enumerate(self.neurons):
             self.weights[:, j] = 0
             self.weights[neuron.inputs, j] = neuron.weights
-        S, A = self._respond(), self.iterate.A
+        S = self._respond()
+        slopes, loss = self._slopes_and_loss(S)
+        missing = [
+            self._extend_neuron(j, slope, response)
+            for j, (slope, response) in enumerate(zip(slopes.T, S.T, strict=True))
+        ]
+        return np.flatnonzero(missing), loss
+
+    def _slopes_and_loss(self, S):
+        """Slopes of all weights relative to their penalties, and the gap that they leave."""
+        A, target = self.iterate.A, self.iterate.target
         slopes = self.gradient * np.asarray(self.multiplier, dtype=S.dtype)
         slack = np.zeros(len(self.neurons))
         for j, neuron in enumerate(self.neurons):
             slopes[:, j] += neuron.row_multiplier @ A[neuron.rows]
-            excess = S[neuron.rows, j] - self.iterate.target[neuron.rows, j]
-            slack[j] = neuron.row_multiplier @ excess
+            slack[j] = neuron.row_multiplier @ (S[neuron.rows, j] - target[neuron.rows, j])
         proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             np.abs(slopes, out=slopes)
             slopes /= self.penalty
         slopes[self.penalty == 0] = 0
         size = np.einsum("ij,ij->", np.abs(self.weights), self.penalty)
-        loss = 1 - np.sum(proven / np.maximum(slopes.max(axis=0), 1)) / size
-        missing = [
-            self._extend_neuron(j, slope, response)
-            for j, (slope, response) in enumerate(zip(slopes.T, S.T, strict=True))
-        ]
-        return np.flatnonzero(missing), loss
+        return slopes, 1 - np.sum(proven / np.maximum(slopes.max(axis=0), 1)) / size
 
     def _extend_neuron(self, j, slope, S):
         inputs, rows = self.chosen[j]
