@@ -172,7 +172,8 @@ class _Reduced:
         rows = np.flatnonzero(active if few else ~active)
         part = np.empty((len(rows), len(inputs)), dtype=self.iterate.A.dtype)
         for i in range(0, len(rows), BATCH):
-            part[i : i + BATCH] = self.iterate.A[rows[i : i + BATCH]][:, inputs]
+            batch = self.iterate.A.take(rows[i : i + BATCH], axis=0)
+            batch.take(inputs, axis=1, out=part[i : i + BATCH], mode="clip")
         gram = part.T @ part
         return gram if few else self.iterate.inverse.gram[inputs][:, inputs] - gram
 

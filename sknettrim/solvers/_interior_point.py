@@ -8,7 +8,8 @@ takes a small linear system for each neuron, and one division.
 from functools import reduce
 
 import numpy as np
-from scipy.linalg import get_blas_funcs, get_lapack_funcs
+
+from ._lapack import multiply_symmetric, solve_positive
 
 # The least complementarity that is aimed at, relative to the goal and to what a neuron is worth.
 LEAST_BARRIER = 0.3
@@ -183,7 +184,7 @@ class InteriorPoint:
             force, slope = forces @ normals
             slope += multiplier * self.gradient[inputs] - self.slope[inputs]
             self.residual[j] = np.max(np.abs(slope) / self.reach[inputs])
-            right = np.stack([self.force[inputs] - force, self.gradient[inputs]], axis=1)
+            right = np.stack([self.force[inputs] - force, self.gradient[inputs]])
             gram = neuron.gram
             # The last steps take the digits that single precision has not.
             precision = np.float64 if self.central[j] else gram.dtype
@@ -194,11 +195,10 @@ class InteriorPoint:
                 self.row_stiffness[rows],
                 right,
             )
-            self.step[inputs], self.pull[inputs] = direction.T
+            self.step[inputs], self.pull[inputs] = direction
             direction = direction.astype(gram.dtype)
-            (multiply,) = get_blas_funcs(("symm",), (gram,))
-            self.change[inputs], self.pull_change[inputs] = multiply(1.0, gram, direction).T
-            self.rise[rows], self.pull_rise[rows] = (normals @ direction).T
+            self.change[inputs], self.pull_change[inputs] = multiply_symmetric(gram, direction)
+            self.rise[rows], self.pull_rise[rows] = direction @ normals.T
 
     def _move_multiplier(self):
         """The change of the multiplier with which the step leads to the ball, to first order."""
@@ -237,7 +237,7 @@ class InteriorPoint:
 
 
 def _solve(matrix, stiffness, normals, row_stiffness, right):
-    """``(matrix + diag(stiffness) + normals' diag(row_stiffness) normals)^-1 right``.
+    """``right (matrix + diag(stiffness) + normals' diag(row_stiffness) normals)^-1``.
 
     In the precision of the upper triangle `matrix`, or in double where digits are missing.
     """
@@ -247,9 +247,8 @@ def _solve(matrix, stiffness, normals, row_stiffness, right):
         total = (weighted.T @ weighted).T
         total += matrix
         np.einsum("ii->i", total)[...] += stiffness
-        (solve,) = get_lapack_funcs(("posv",), (total,))
-        _, solution, failed = solve(total, right.astype(dtype), overwrite_a=True)
-        if not failed:
+        solution = right.astype(dtype)
+        if solve_positive(total, solution):
             return solution
     return np.zeros_like(right)
 
