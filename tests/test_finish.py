@@ -16,7 +16,7 @@ from sknettrim._problem import LayerProblem
 from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
-from sknettrim.solvers._finish import finish, worthwhile
+from sknettrim.solvers._finish import _Reduced, finish, worthwhile
 from sknettrim.solvers._interior_point import InteriorPoint
 from sknettrim.solvers._neuron import Neuron
 
@@ -34,11 +34,11 @@ def after(problem, n_iter, dtype=np.float64):
     return iterate
 
 
-def layer_like_a_hidden_one(seed, n=3000, p=40, m=20):
+def layer_like_a_hidden_one(seed, n=3000, p=40, m=20, noise=0.5):
     """Inputs as a hidden layer has them: few factors, cut off at zero."""
     rng = np.random.default_rng(seed)
     factors = rng.standard_normal((n, 6)) @ rng.standard_normal((6, p))
-    A = np.maximum(factors + 0.5 * rng.standard_normal((n, p)), 0)
+    A = np.maximum(factors + noise * rng.standard_normal((n, p)), 0)
     W = rng.standard_normal((p, m)) / np.sqrt(p)
     return A, np.maximum((A - A.mean(axis=0)) @ W, 0)
 
@@ -118,6 +118,43 @@ def test_a_proof_that_fails_is_not_the_end(monkeypatch):
     assert asked == [0, 1]
     assert again.n_iter > once.n_iter
     np.testing.assert_allclose(again.U, once.U, atol=0.02 * np.abs(once.U).max())
+
+
+@pytest.mark.parametrize("n_iter", [20, 50])
+@pytest.mark.parametrize("epsilon", [0.01, 0.02])
+def test_a_start_far_outside_a_small_ball_gets_there(epsilon, n_iter):
+    """Steps are long beside the ball: a linear model of it leads astray."""
+    A, Y = layer_like_a_hidden_one(0, p=80, noise=0.03)
+    problem = LayerProblem(A, Y, epsilon * np.linalg.norm(Y))
+    found = finish(after(problem, n_iter, np.float32), 1e-3, n_iter, 2000)
+    assert found.n_iter - n_iter <= 60
+    assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
+
+
+def test_where_nothing_is_missing_but_the_proof_rounding_errors_are_removed(monkeypatch):
+    """Of a matrix in single precision: all neurons are cut down anew, where they stand."""
+    A, Y = layer_like_a_hidden_one(0)
+    problem = LayerProblem(A, Y, 0.3 * np.linalg.norm(Y))
+    extend, update, updated = _Reduced.extend, _Reduced.update, []
+
+    def find_doubts(layer):
+        changed, loss = extend(layer)
+        return ([], np.inf) if len(updated) == 2 else (changed, loss)
+
+    def note(layer, changed):
+        updated.append(len(changed))
+        if len(updated) == 3:
+            for (_, rows), (excess, _), response in zip(
+                layer.chosen, layer.of_rows, layer._respond().T, strict=True
+            ):
+                np.testing.assert_array_equal(excess, response[rows])
+        update(layer, changed)
+
+    monkeypatch.setattr(_Reduced, "extend", find_doubts)
+    monkeypatch.setattr(_Reduced, "update", note)
+    found = finish(after(problem, 50), TOL, 50, 2000)
+    assert updated[2] == updated[0] == Y.shape[1]
+    assert problem.certify(found.U, found.c, found.Xi).error() <= TOL
 
 
 @pytest.mark.parametrize("max_iter", [50, 51, 60, 70])

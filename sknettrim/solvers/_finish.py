@@ -89,6 +89,9 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
             if problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
                 return solution
             changed = everyone
+        if number and len(changed) == 0:
+            # Rounding errors of their matrices; those of the next count from the point reached.
+            changed = everyone
     return None
 
 
@@ -244,6 +247,7 @@ class _Reduced:
         new_excess[rows] = 0
         high = new_excess > TOO_HIGH * np.sqrt(np.mean(S**2))
         if not (steep.any() or high.any()):
+            self.of_rows[j] = excess[rows], self.neurons[j].row_multiplier
             return False
         new = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
         above = _largest(np.where(high, new_excess, -np.inf), len(rows) // 2 + 16)

@@ -124,7 +124,7 @@ class InteriorPoint:
         """The Newton system, but for what takes matrices."""
         up, down = self.reach + self.slope, self.reach - self.slope
         self.stiffness = 1 / (self.p / up + self.q / down)
-        self.shift = self.aims[0] / up - self.aims[1] / down - (self.p - self.q)
+        self.shift = self.aims[0] / up - self.aims[1] / down - self.weights
         self.stiffness[self.free] = self.shift[self.free] = 0.0
         self.force = self.slope + self.stiffness * self.shift
         self.force -= self._of_input(self.multiplier) * self.gradient
@@ -201,13 +201,22 @@ class InteriorPoint:
             self.rise[rows], self.pull_rise[rows] = direction @ normals.T
 
     def _move_multiplier(self):
-        """The change of the multiplier with which the step leads to the ball, to first order."""
-        gain = self._sum_inputs(self.gradient * self.step)
-        cost = self._sum_inputs(self.gradient * self.pull)
-        squares = self.squares
-        if not self.separate:
-            gain, cost, squares = gain.sum(), cost.sum(), squares.sum()
-        move = (gain - (self.epsilon**2 - squares) / 2) / np.where(cost > 0, cost, np.inf)
+        """The change of the multiplier with which a step of full length leads to the ball.
+
+        A linear model would not do: far outside, steps are long beside the ball.
+        """
+        square, slope, curvature = (
+            sums if self.separate else sums.sum()
+            for sums in (
+                self.squares + self._sum_inputs((2 * self.gradient + self.change) * self.step),
+                self._sum_inputs((self.gradient + self.change) * self.pull),
+                self._sum_inputs(self.pull_change * self.pull),
+            )
+        )
+        # The smaller root of square - 2 slope move + curvature move^2 = epsilon^2.
+        missing = square - self.epsilon**2
+        root = np.sqrt(np.maximum(slope**2 - curvature * missing, 0.0))
+        move = missing / np.where(slope + root > 0, slope + root, np.inf)
         return np.clip(move, -0.5 * self.multiplier, self.multiplier)
 
     def _ball_error(self):

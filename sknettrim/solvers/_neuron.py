@@ -84,16 +84,9 @@ class Neuron:
         slope = multiplier * gradient + row_multiplier @ normals
         p, q, slope = _split(penalty, weights, slope, barrier)
         slack, row_multiplier = _slacken(excess, row_multiplier, barrier)
-        step = np.where(penalty > 0, p - q - weights, 0.0)
-        change = gram @ step
-        neuron.square += 2 * np.dot(gradient, step) + np.dot(step, change)
         none = np.zeros_like(p)
-        neuron.of_inputs = np.stack(
-            [penalty, gradient + change, weights + step, p, q, slope, none, none]
-        )
-        neuron.of_rows = np.stack(
-            [excess + normals @ step, slack, row_multiplier, np.zeros_like(slack)]
-        )
+        neuron.of_inputs = np.stack([penalty, gradient, weights, p, q, slope, none, none])
+        neuron.of_rows = np.stack([excess, slack, row_multiplier, np.zeros_like(slack)])
         return neuron
 
     @property
