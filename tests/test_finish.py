@@ -97,7 +97,8 @@ def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(mon
     found = trim_layer(A, Y, epsilon=0.1)
     monkeypatch.setattr(admm, "worthwhile", lambda *_: False)
     plain = trim_layer(A, Y, epsilon=0.1)
-    assert tried == [None]
+    assert tried
+    assert not any(tried)
     np.testing.assert_array_equal(found.coef, plain.coef)
     assert found.n_iter == plain.n_iter
 
