@@ -13,7 +13,6 @@ from copy import copy
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import safe_mask
 from sklearn.utils.extmath import safe_sparse_dot
 
 from ._proof import DualPoint
@@ -60,7 +59,7 @@ class LayerProblem:
         penalize_intercept=False,
         original=None,
     ):
-        self.A = A
+        self._whole, self._columns = A, None
         self.Y = Y
         self.matched = matched
         self.inactive = inactive
@@ -74,9 +73,24 @@ class LayerProblem:
         self.epsilon = np.maximum(np.asarray(epsilon, dtype=np.float64), resolution)
 
     @property
+    def A(self):  # noqa: N802
+        """Inputs of the layer; those of a program on some of the inputs are gathered anew.
+
+        Kept, they would take nearly as much memory as the layer.
+        """
+        return self._whole if self._columns is None else self._whole[:, self._columns]
+
+    @property
+    def sparse(self):
+        """Whether the inputs are a sparse matrix."""
+        return sparse.issparse(self._whole)
+
+    @property
     def shape(self):
         """``(n_inputs, n_neurons)``, the shape of the weights."""
-        return self.A.shape[1], self.Y.shape[1]
+        columns = self._columns
+        n_inputs = self._whole.shape[1] if columns is None else len(columns)
+        return n_inputs, self.Y.shape[1]
 
     @property
     def strict(self):
@@ -98,12 +112,17 @@ class LayerProblem:
 
     def rows(self, rows):
         """The program on some rows (a slice) only, as views."""
-        return self._part(self.A[rows], rows)
+        return self._part(self._whole[rows], self._columns, rows)
 
     def restrict(self, inputs, neurons):
         """The program on some inputs (a boolean mask or slice) and some neurons."""
-        A = self.A if isinstance(inputs, slice) else self.A[:, safe_mask(self.A, inputs)]
-        return self._part(A, slice(None), inputs, neurons)
+        whole, columns = self._whole, self._columns
+        if not isinstance(inputs, slice):
+            columns = np.flatnonzero(inputs) if columns is None else columns[inputs]
+            if self.sparse:
+                # A copy is small; to gather columns takes long.
+                whole, columns = whole[:, columns], None
+        return self._part(whole, columns, slice(None), inputs, neurons)
 
     def with_penalty(self, weights):
         """The program with other weights of the l1 norm."""
@@ -111,12 +130,12 @@ class LayerProblem:
         other.penalty_weights = weights
         return other
 
-    def _part(self, A, rows, inputs=slice(None), neurons=slice(None)):
+    def _part(self, whole, columns, rows, inputs=slice(None), neurons=slice(None)):
         def of(weights):
             return None if weights is None else weights[inputs][:, neurons]
 
-        return LayerProblem(
-            A,
+        part = LayerProblem(
+            whole,
             self.Y[rows, neurons],
             self.epsilon[neurons] if self.per_neuron else self.epsilon,
             matched=self.matched,
@@ -126,6 +145,8 @@ class LayerProblem:
             penalize_intercept=self.penalize_intercept,
             original=of(self.original),
         )
+        part._columns = columns
+        return part
 
     # Primal -----------------------------------------------------------------------------------
 

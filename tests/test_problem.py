@@ -221,6 +221,17 @@ def test_strict_budget_and_matched_agree_where_every_neuron_fires(layer, seed):
 # Parts and storage ---------------------------------------------------------------------------
 
 
+def test_a_program_on_some_inputs_shares_them():
+    """Of rows, of a restriction of a restriction: nothing as large as the inputs is kept."""
+    A = np.random.default_rng(0).standard_normal((50, 6))
+    problem = LayerProblem(A, np.abs(A[:, :3]), 1.0)
+    first, second = np.array([1, 0, 1, 1, 1, 0], dtype=bool), np.array([1, 1, 0, 1], dtype=bool)
+    part = problem.restrict(first, slice(None)).restrict(second, slice(None)).rows(slice(10, 30))
+    assert np.shares_memory(part._whole, A)
+    np.testing.assert_array_equal(part.A, A[10:30][:, first][:, second])
+    assert part.shape == (3, 3)
+
+
 @pytest.mark.parametrize("storage", ["dense", "csr"])
 @given(layer=layers(), seed=seeds)
 @many

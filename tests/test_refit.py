@@ -237,9 +237,9 @@ def test_single_precision_stays_within_the_ball():
 
 def test_constant_inputs_that_stand_in_for_a_penalised_intercept():
     Y = np.abs(np.random.default_rng(0).standard_normal((20, 2))) + 5
-    problem = LayerProblem(np.full((20, 3), 7.0), Y, 5.0, penalize_intercept=True)
-    for A in (problem.A, sparse.csr_array(problem.A)):
-        problem.A = A
+    for make in (np.asarray, sparse.csr_array):
+        A = make(np.full((20, 3), 7.0))
+        problem = LayerProblem(A, Y, 5.0, penalize_intercept=True)
         result = trim(problem, refit=True, n_reweights=1)
         assert result.residual <= result.epsilon * (1 + TOL)
 

@@ -125,9 +125,9 @@ def _precisions(problem, start):
     More inputs than rows cancel too many digits for it; and a start that this solver had to
     finish in double precision is near a solution that wants it as well.
     """
-    n_samples, n_inputs = problem.A.shape
+    n_inputs, _ = problem.shape
     finished_double = start is not None and start.penalties and start.Xi.dtype == np.float64
-    if n_samples <= n_inputs or finished_double:
+    if len(problem.Y) <= n_inputs or finished_double:
         return (np.float64,)
     return (np.float32, np.float64)
 

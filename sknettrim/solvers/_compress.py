@@ -11,7 +11,6 @@ so that R and Q'Y, with a ball of radius ``sqrt(epsilon^2 - b^2)``, say all that
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import sparse
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
 
@@ -26,12 +25,12 @@ RESOLVED = 1e-5
 
 def compress(problem):
     """A :class:`Compression` of a program, or None where there is nothing to gain."""
-    n_samples, n_inputs = problem.A.shape
+    n_inputs, _ = problem.shape
     if (
         not problem.matched
         or problem.penalize_intercept
-        or sparse.issparse(problem.A)
-        or n_samples < MANY_ROWS * (n_inputs + 1)
+        or problem.sparse
+        or len(problem.Y) < MANY_ROWS * (n_inputs + 1)
     ):
         return None
     factor = _Factor(problem)

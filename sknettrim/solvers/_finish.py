@@ -18,7 +18,7 @@ MORE_INPUTS = 1.05, 20
 MORE_ROWS = 1.3, 16
 # Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
 # rows can be alike on the inputs that matter, and share a multiplier.
-SMALL_MATRIX = 20_000
+SMALL_MATRIX = 4_000
 # Inputs with a slope of this share of their penalty join where some exceed it by TOO_STEEP.
 NEAR = 0.98
 TOO_STEEP = 5e-4
@@ -34,9 +34,10 @@ OFF_TRACK = 0.5
 TYPICAL_STEPS = 20
 # Operations of products that take as long as what ADMM does with one response besides.
 ELEMENTWISE = 1000
-# Bytes relative to inputs and responses in double precision, or no more than nobody misses.
-MOST_MEMORY = 1.65
-LITTLE_MEMORY = 16e6
+# Bytes relative to inputs and responses in double precision, with what ADMM holds; or of the end
+# alone, no more than nobody misses.
+MOST_MEMORY = 3.0
+LITTLE_MEMORY = 32e6
 # Rows gathered at a time, to stay in a core's cache.
 BATCH = 512
 # Goals of the first round, which shows what is missing, and of the next, relative to the tolerance.
@@ -59,10 +60,13 @@ def worthwhile(iterate, n_iter):
     step = 4.0 * inputs**2 * (rows + inputs / 3) + 1e7
     start = 2.0 * inputs**2 * np.minimum(n_active, n - n_active)
     # Gram matrices, the many vectors of the interior point, and a few matrices of responses.
-    size = np.sum(iterate.A.itemsize * inputs**2 / 2 + 250 * inputs + 150 * rows)
-    size += iterate.S.nbytes
+    size = np.sum(iterate.A.itemsize * inputs**2 / 2 + 170 * inputs + 150 * rows)
+    size += 2 * iterate.S.nbytes
+    held = iterate.A.nbytes + 3 * iterate.S.nbytes
+    # A copy, where neurons were left out.
+    held += iterate.problem.Y.nbytes * iterate.problem.Y.flags.owndata
     affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
-    small = size < max(MOST_MEMORY * 8 * n * (m + p), LITTLE_MEMORY)
+    small = size < max(MOST_MEMORY * 8 * n * (m + p) - held, LITTLE_MEMORY)
     return small and np.sum(TYPICAL_STEPS * step + start) < affordable
 
 
