@@ -11,6 +11,7 @@ multipliers.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -19,7 +20,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import centred, column_norms, gather
 from .._proof import OUT_OF_REACH
-from .._threads import blas_threads
+from .._threads import Workers
 from ._base import Solution, spread
 from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
 
@@ -86,7 +87,7 @@ class _State:
     """Weights of all neurons, with alpha and the multipliers that the layer program adjusts."""
 
     def __init__(self, problem, start):
-        self.problem = problem
+        self.problem, self.workers = problem, Workers()
         A, self.mean = centred(problem.A, np.float64, not problem.penalize_intercept)
         # Columns are gathered one working set after the other.
         self.A = A.tocsc() if sparse.issparse(A) else np.asfortranarray(A)
@@ -148,20 +149,20 @@ class _State:
             todo = np.flatnonzero((worst > 1) & (stalls < MAX_STALLS) | (pricing == 0))
             if len(todo) == 0:
                 break
+            excess = np.maximum(error - reachable, 0.0)
+            visit = partial(self._minimise_neuron, limit, 0.3 * tolerance, excess)
             # The matrices of one neuron are too small for the threads of BLAS.
-            with blas_threads(1):
-                for j in todo:
-                    excess = np.maximum(error[:, j] - reachable[:, j], 0.0)
-                    slope[j] = self._minimise_neuron(j, limit[:, j], 0.3 * tolerance[:, j], excess)
+            with self.workers.at_work():
+                slope[todo] = self.workers.map(visit, todo)
         return slope
 
-    def _minimise_neuron(self, j, limit, tol, excess):
-        J = _working_set(self.x[:, j], excess)
+    def _minimise_neuron(self, limit, tol, excess, j):
+        J = _working_set(self.x[:, j], excess[:, j])
         weight = self.weight[:, j]
         target = self.target[:, j] - self.multiplier[:, j] / weight
         active = self.problem.active[:, j]
-        lasso = OneSidedLasso(gather(self.A, J), target, weight, active, limit[J])
-        x = lasso.minimise(self.x[J, j], tol[J])
+        lasso = OneSidedLasso(gather(self.A, J), target, weight, active, limit[J, j])
+        x = lasso.minimise(self.x[J, j], tol[J, j])
         self.x[:, j] = 0.0
         self.x[J, j] = x
         return _slope(lasso, x, self.problem.strict)
