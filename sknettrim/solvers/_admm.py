@@ -45,7 +45,7 @@ WEIGHT_BIAS = 0.5
 # The first iterations find the scale of rho; their rate says nothing.
 WARM_UP = 100
 # Iterations after which what matters of a strict layer is known well enough: from nothing, and
-# from the solution at another epsilon.
+# from a start, such as the solution at another epsilon.
 FINISH_AFTER = 40, 20
 # That many more iterations are what ADMM takes otherwise; often it is more.
 ITERATIONS_SAVED = 220
