@@ -6,18 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from _layers import random_layer
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from sknettrim import trim_layer
 from sknettrim._problem import LayerProblem
-from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
 from sknettrim.solvers._finish import _Reduced, finish, worthwhile
-from sknettrim.solvers._interior_point import InteriorPoint
+from sknettrim.solvers._interior_point import Batch, solve
 from sknettrim.solvers._neuron import Neuron
 
 TOL = 1e-4
@@ -136,25 +135,29 @@ def test_where_nothing_is_missing_but_the_proof_rounding_errors_are_removed(monk
     """Of a matrix in single precision: all neurons are cut down anew, where they stand."""
     A, Y = layer_like_a_hidden_one(0)
     problem = LayerProblem(A, Y, 0.3 * np.linalg.norm(Y))
-    extend, update, updated = _Reduced.extend, _Reduced.update, []
+    extend, solve_some, solved = _Reduced.extend, _Reduced.solve, []
 
     def find_doubts(layer):
-        changed, loss = extend(layer)
-        return ([], np.inf) if len(updated) == 2 else (changed, loss)
+        missing, loss = extend(layer)
+        if len(solved) == 2:
+            missing, loss = [], np.inf
+            monkeypatch.setattr(layer, "stale", lambda: np.empty(0, dtype=int))
+        return missing, loss
 
-    def note(layer, changed):
-        updated.append(len(changed))
-        if len(updated) == 3:
+    def note(layer, changed, *limits):
+        solved.append(len(changed))
+        if len(solved) == 3:
             for (_, rows), (excess, _), response in zip(
                 layer.chosen, layer.of_rows, layer._respond().T, strict=True
             ):
                 np.testing.assert_array_equal(excess, response[rows])
-        update(layer, changed)
+        return solve_some(layer, changed, *limits)
 
     monkeypatch.setattr(_Reduced, "extend", find_doubts)
-    monkeypatch.setattr(_Reduced, "update", note)
+    monkeypatch.setattr(_Reduced, "solve", note)
+    monkeypatch.setattr("sknettrim.solvers._finish.FIRST_GOAL", 30)
     found = finish(after(problem, 50), TOL, 50, 2000)
-    assert updated[2] == updated[0] == Y.shape[1]
+    assert solved[2] == solved[0] == Y.shape[1]
     assert problem.certify(found.U, found.c, found.Xi).error() <= TOL
 
 
@@ -192,30 +195,21 @@ def test_it_is_not_for_sparse_inputs_nor_for_few_rows():
     assert not worthwhile(after(problem, 10), 1e9)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [1, 7, 40])
-def test_the_gram_matrix_takes_half_the_memory(size, dtype):
-    A = np.random.default_rng(size).standard_normal((50, size)).astype(dtype)
-    gram = A.T @ A
-    n_rows = 3
-    neuron = Neuron.near(
-        A,
-        np.arange(size),
-        np.arange(n_rows),
-        gram=gram.copy(),
-        square=1.0,
-        penalty=np.ones(size),
-        gradient=np.zeros(size),
-        weights=np.ones(size),
-        excess=np.zeros(n_rows),
-        row_multiplier=np.ones(n_rows),
-        multiplier=1.0,
-    )
-    assert neuron.packed.size == size * (size + 1) // 2
-    assert neuron.packed.dtype == dtype
-    upper = np.triu_indices(size)
-    # Up to the ridge.
-    np.testing.assert_allclose(neuron.gram[upper], gram[upper], rtol=1e-4)
+@pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
+@pytest.mark.parametrize("epsilon", [0.03, 0.3])
+def test_it_gets_there_without_room_for_all_matrices(epsilon, epsilon_per, monkeypatch):
+    """The multiplier of the ball is given then, and all neurons follow it."""
+    A, Y = layer_like_a_hidden_one(4)
+    radius = epsilon * np.linalg.norm(Y, axis=0 if epsilon_per == "neuron" else None)
+    problem = LayerProblem(A, Y, radius)
+    iterate = after(problem, 50)
+    together = finish(iterate, 1e-3, 50, 2000)
+    monkeypatch.setattr(_Reduced, "_fits", lambda *_: False)
+    apart = finish(iterate, 1e-3, 50, 2000)
+    for found in (together, apart):
+        assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
+    optima = [problem.objective(found.U, found.c) for found in (together, apart)]
+    assert optima[1] == pytest.approx(optima[0], rel=2e-3)
 
 
 @given(seed=seeds, separate=st.booleans(), penalize_intercept=st.booleans(), moved=st.booleans())
@@ -223,28 +217,30 @@ def test_the_gram_matrix_takes_half_the_memory(size, dtype):
 def test_the_interior_point_is_optimal(seed, separate, penalize_intercept, moved):
     """Stationarity, signs, complementarity and the balls, with all inputs and rows.
 
-    Also where neurons that have settled only follow a ball that has moved a little.
+    Also where neurons that have settled follow a ball that has moved a little, and where room is
+    left for more inputs and rows.
     """
     rng = np.random.default_rng(seed)
     n, p, m = 60, 6, 4
     A = np.column_stack([rng.standard_normal((n, p)), np.ones(n)])
     W = rng.standard_normal((p + 1, m))
     Y = np.maximum(A @ W, 0)
+    # A neuron that never fires is settled before.
+    assume(np.all(Y.any(axis=0)))
     penalty = np.append(rng.uniform(0.5, 2, p), float(penalize_intercept))
     inputs = np.arange(p + 1)
     epsilon = 0.3 * (np.linalg.norm(Y, axis=0) if separate else np.linalg.norm(Y))
-    multiplier = 1 / np.asarray(epsilon)
+    multiplier = np.broadcast_to(1 / np.asarray(epsilon), m)
     neurons = []
     for y, w in zip(Y.T, W.T, strict=True):
-        active, rows = y > 0, np.flatnonzero(y == 0)
-        gram = A[active].T @ A[active]
+        rows = np.flatnonzero(y == 0)
         neurons.append(
             Neuron.near(
-                A,
                 inputs,
                 rows,
-                gram=gram,
+                normals=A[rows],
                 square=0.0,
+                complementarity=0.02 * (penalty @ np.abs(w)),
                 penalty=penalty,
                 gradient=np.zeros(p + 1),
                 weights=w,
@@ -253,23 +249,29 @@ def test_the_interior_point_is_optimal(seed, separate, penalize_intercept, moved
                 multiplier=1 / np.max(epsilon),
             )
         )
+    batch = Batch(neurons)
+    normals = np.zeros((m, *batch.has_row.shape[1:], *batch.has_input.shape[1:]))
+    gram = np.zeros((m, *batch.has_input.shape[1:], *batch.has_input.shape[1:]))
+    for j, (neuron, y) in enumerate(zip(neurons, Y.T, strict=True)):
+        normals[j, : len(neuron.rows), : p + 1] = A[neuron.rows]
+        gram[j, : p + 1, : p + 1] = A[y > 0].T @ A[y > 0]
     goal = 1e-7
-    point = InteriorPoint(neurons, epsilon, multiplier, Workers())
-    n_iter, error = point.solve(goal, 100)
-    assert n_iter < 60
-    assert error <= 10 * goal
-    if moved:
+    least = np.full(m, 0.3 * goal * (penalty @ np.abs(W)).sum() / m)
+    of_batch = {"epsilon": epsilon if separate else None, "goal": goal, "least": least}
+    batch.start(normals, gram, multiplier, **of_batch)
+    assert solve([batch], epsilon=None if separate else epsilon, goal=goal, max_iter=60) < 60
+    assert np.isfinite(batch.settled_at).all()
+    if moved and not separate:
         epsilon = epsilon * (1 + 2e-4)
-        point = InteriorPoint(neurons, epsilon, point.multiplier, Workers())
-        n_iter, error = point.solve(goal, 100)
-        assert n_iter < 20
-        assert error <= 10 * goal
+        assert solve([batch], epsilon=epsilon, goal=goal, max_iter=20) < 20
+    multiplier = batch.multiplier
+    batch.store()
     squares, objective = [], sum(penalty @ np.abs(neuron.weights) for neuron in neurons)
     for j, (neuron, y) in enumerate(zip(neurons, Y.T, strict=True)):
         active, u, mu = y > 0, neuron.weights, neuron.row_multiplier
         deviation = (A @ u - y) * active
         squares.append(deviation @ deviation)
-        scale = point.multiplier[j] if separate else point.multiplier
+        scale = multiplier[j]
         slope = scale * A.T @ deviation + A[~active].T @ mu
         size = penalty.max() * (1 + scale * np.abs(A.T @ y).max())
         assert np.all(np.abs(slope) <= penalty + 1e-4 * size)

@@ -6,60 +6,61 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from sknettrim.solvers._lapack import multiply_symmetric, solve_positive
+from sknettrim.solvers._lapack import factor_positive, solve_factored
 
 DTYPES = [np.float32, np.float64]
 
 
-def positive(n, dtype, seed=0):
-    """A positive definite matrix, in columns, and right-hand sides in rows."""
+def positive(n, dtype, k=3, seed=0):
+    """A stack of positive definite matrices, and right-hand sides in rows."""
     rng = np.random.default_rng(seed)
-    B = rng.standard_normal((2 * n, n))
-    return np.asfortranarray(B.T @ B, dtype=dtype), rng.standard_normal((2, n)).astype(dtype)
+    B = rng.standard_normal((k, 2 * n, n))
+    return (B.transpose(0, 2, 1) @ B).astype(dtype), rng.standard_normal((k, 2, n)).astype(dtype)
 
 
-def upper(matrix):
-    """The upper triangle, and what must not matter below it."""
-    return np.asfortranarray(np.triu(matrix) + np.tril(np.full_like(matrix, np.nan), -1))
+def lower(matrices):
+    """The triangle that counts, by columns the lower one, and what must not matter beside it."""
+    return np.triu(matrices) + np.tril(np.full_like(matrices, np.nan), -1)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 2, 7, 150])
-def test_a_system_is_solved_from_the_upper_triangle(n, dtype):
-    matrix, right = positive(n, dtype)
-    solution = right.copy()
-    assert solve_positive(upper(matrix), solution)
-    expected = np.linalg.solve(matrix.astype(float), right.T.astype(float)).T
-    error = np.abs(solution - expected).max() / np.abs(expected).max()
+@pytest.mark.parametrize("k", [1, 3])
+def test_systems_are_solved_from_one_triangle(k, n, dtype):
+    matrices, rights = positive(n, dtype, k)
+    factors, solutions = lower(matrices), rights.copy()
+    assert factor_positive(factors).all()
+    solve_factored(factors, solutions)
+    expected = np.linalg.solve(matrices.astype(float), rights.astype(float).transpose(0, 2, 1))
+    error = np.abs(solutions - expected.transpose(0, 2, 1)).max() / np.abs(expected).max()
     assert error < 1e3 * np.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_is_not_positive_definite_is_told(dtype):
-    matrix, right = positive(5, dtype)
-    matrix[3, 3] = -1
-    assert not solve_positive(matrix, right)
+def test_a_view_of_one_matrix_is_a_stack(dtype):
+    """Numpy gives an axis of length one any stride, zero included."""
+    matrices, rights = positive(5, dtype, k=1)
+    factor, solution = matrices[0][None].copy()[:1], rights[0][None]
+    factor_positive(factor)
+    solve_factored(factor, solution)
+    np.testing.assert_allclose(solution @ matrices, positive(5, dtype, k=1)[1], rtol=1e-2)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_product_takes_the_upper_triangle_and_leaves_everything_as_it_is(dtype):
-    matrix, right = positive(9, dtype)
-    triangle, before = upper(matrix), right.copy()
-    product = multiply_symmetric(triangle, right)
-    np.testing.assert_allclose(product, right @ matrix, rtol=1e3 * np.finfo(dtype).eps)
-    np.testing.assert_array_equal(triangle, upper(matrix))
-    np.testing.assert_array_equal(right, before)
-    assert product.dtype == dtype
+def test_what_is_not_positive_definite_is_told(dtype):
+    matrices, _ = positive(5, dtype)
+    matrices[1, 3, 3] = -1
+    np.testing.assert_array_equal(factor_positive(matrices), [True, False, True])
 
 
 def test_other_threads_go_on_while_a_system_is_solved():
-    matrix, right = positive(1200, np.float64)
+    matrix, _ = positive(1200, np.float64, k=1)
     turns, solves, ended = [], [], threading.Event()
 
     def solve():
         for _ in range(5):
-            copy, begin = matrix.copy(order="F"), perf_counter()
-            solve_positive(copy, right)
+            copy, begin = matrix.copy(), perf_counter()
+            factor_positive(copy)
             solves.append((begin, perf_counter()))
         ended.set()
 

@@ -47,8 +47,10 @@ WARM_UP = 100
 # Iterations after which what matters of a strict layer is known well enough: from nothing, and
 # from a start, such as the solution at another epsilon.
 FINISH_AFTER = 40, 20
-# That many more iterations are what ADMM takes otherwise; often it is more.
-ITERATIONS_SAVED = 220
+# All iterations that a strict layer usually takes, over the root of rows per input ...
+USUAL_ITERATIONS = 50
+# ... but who knows: once those done so far are worth more than the end, relative to it.
+WORTH = 0.6
 # ADMM is left when its rate of convergence promises more iterations than this in all.
 PATIENCE = 600
 # Order of a matrix from which its inverse is worth waiting for the threads of BLAS to calm down.
@@ -162,10 +164,13 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
                 return Outcome.OUT_OF_DIGITS, iterate.solution(n_iter)
             ratio = proven / error
             goal = min(0.9 * error, error * tol / proven)
-        if n_iter == finish_at < max_iter and worthwhile(iterate, ITERATIONS_SAVED):
-            finished = finish(iterate, tol, n_iter, max_iter, verbose)
-            if finished is not None:
-                return Outcome.PROVEN, finished
+        if n_iter >= finish_at:
+            finish_at += BALANCE_EVERY
+            if worthwhile(iterate, _expected_iterations(iterate, n_iter - first)):
+                finished = finish(iterate, tol, n_iter, max_iter, verbose)
+                if finished is not None:
+                    return Outcome.PROVEN, finished
+                finish_at = np.inf
         if n_iter - first >= WARM_UP and n_iter + _iterations_to_go(history, goal) > PATIENCE:
             # Near the goal it is the last digits that are slow.
             outcome = Outcome.SLOW if np.isinf(ratio) else Outcome.OUT_OF_DIGITS
@@ -176,6 +181,12 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
             iterate.balance()
             balance_at = max(n_iter + BALANCE_EVERY, int(BALANCE_GROWTH * n_iter))
     return Outcome.OUT_OF_ITERATIONS, iterate.solution(n_iter)
+
+
+def _expected_iterations(iterate, n_iter):
+    """How many more a strict layer takes, about."""
+    n_rows, n_inputs = iterate.A.shape
+    return max(USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs) - n_iter, n_iter / WORTH)
 
 
 def _iterations_to_go(history, goal):

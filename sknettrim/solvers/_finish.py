@@ -9,12 +9,12 @@ program misses is found by one pass over the data, and joins it.
 import numpy as np
 from scipy import sparse
 
-from ._interior_point import InteriorPoint
+from ._interior_point import LEAST_BARRIER, NEARBY, Batch, ball_error, room, shared_move, solve
 from ._neuron import Neuron
 
 # What is taken beyond the inputs with a weight, and beyond the rows with a multiplier: a factor,
 # and a number.
-MORE_INPUTS = 1.05, 20
+MORE_INPUTS = 1.05, 30
 MORE_ROWS = 1.3, 16
 # Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
 # rows can be alike on the inputs that matter, and share a multiplier.
@@ -25,13 +25,11 @@ TOO_STEEP = 5e-4
 # Rows join that exceed their bound by this much of the mean response.
 TOO_HIGH = 1e-4
 MAX_ROUNDS = 6
-# Share of neurons that may still miss something when the proof is tried.
-FEW = 0.1
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.5
-# Of the steps in all rounds together, what they cost on average: they get fewer.
-TYPICAL_STEPS = 20
+# Of all rounds together, on average: most neurons take part in the first only.
+TYPICAL_STEPS = 12
 # Operations of products that take as long as what ADMM does with one response besides.
 ELEMENTWISE = 1000
 # Bytes relative to inputs and responses in double precision, with what ADMM holds; or of the end
@@ -39,10 +37,22 @@ ELEMENTWISE = 1000
 MOST_MEMORY = 3.0
 LITTLE_MEMORY = 32e6
 # Rows gathered at a time, to stay in a core's cache.
-BATCH = 512
-# Goals of the first round, which shows what is missing, and of the next, relative to the tolerance.
-FIRST_GOAL = 10.0
+GATHERED = 512
+# Elements of the matrices of neurons that are solved together, and the most of these; their numbers
+# of inputs count in such units, so that those of rows can be alike, too.
+BATCH = 1 << 18
+MOST_NEURONS = 32
+ALIKE = 16
+# Of a Gram matrix's diagonal, added to it, in units of its precision.
+RIDGE = 100
+# Accuracy of what is left of the layer, relative to the tolerance: in the first round, which shows
+# what is missing, and after it.
+FIRST_GOAL = 0.3
 GOAL = 0.05
+# Complementarity of a neuron's start, relative to what it is worth: of a new one, and of one that
+# lacks nothing but the right multiplier.
+FIRST_BARRIER = 0.02
+LATER_BARRIER = 0.001
 
 
 def worthwhile(iterate, n_iter):
@@ -57,17 +67,24 @@ def worthwhile(iterate, n_iter):
     p = iterate.A.shape[1]
     n_active = np.count_nonzero(iterate.problem.active, axis=0)
     inputs, rows = _numbers(iterate)
-    step = 4.0 * inputs**2 * (rows + inputs / 3) + 1e7
-    start = 2.0 * inputs**2 * np.minimum(n_active, n - n_active)
-    # Gram matrices, the many vectors of the interior point, and a few matrices of responses.
-    size = np.sum(iterate.A.itemsize * inputs**2 / 2 + 170 * inputs + 150 * rows)
-    size += 2 * iterate.S.nbytes
+    step = 4.0 * inputs**2 * (rows + inputs / 3) + 3e7
+    # In two rounds, mostly.
+    start = 4.0 * inputs**2 * np.minimum(n_active, n - n_active)
+    affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
+    fits = _room(iterate, inputs, rows) > 0
+    return fits and np.sum(TYPICAL_STEPS * step + start) < affordable
+
+
+def _room(iterate, inputs, rows):
+    """Bytes that are left for matrices of neurons with so many inputs and rows."""
+    n, m = iterate.S.shape
+    # Vectors of all neurons, matrices of those at work, and a few matrices of responses.
+    size = np.sum(150 * inputs + 100 * rows) + 2 * iterate.S.nbytes
+    size += iterate.workers.n_threads * 4 * BATCH * iterate.A.itemsize
     held = iterate.A.nbytes + 3 * iterate.S.nbytes
     # A copy, where neurons were left out.
     held += iterate.problem.Y.nbytes * iterate.problem.Y.flags.owndata
-    affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
-    small = size < max(MOST_MEMORY * 8 * n * (m + p) - held, LITTLE_MEMORY)
-    return small and np.sum(TYPICAL_STEPS * step + start) < affordable
+    return max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY) - size
 
 
 def finish(iterate, tol, n_iter, max_iter, verbose=0):
@@ -76,24 +93,24 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
     if not np.all(layer.multiplier > 0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
-    everyone = changed = range(len(layer.chosen))
+    everyone = changed = np.arange(len(layer.chosen))
     for number in range(MAX_ROUNDS):
         with iterate.workers.at_work():
-            layer.update(changed)
-            goal = (GOAL if number else FIRST_GOAL) * tol
-            steps, error = layer.solve(goal, min(MAX_STEPS, max_iter - n_iter))
+            steps, error = layer.solve(
+                changed, (GOAL if number else FIRST_GOAL) * tol, min(MAX_STEPS, max_iter - n_iter)
+            )
         n_iter += steps
         if n_iter >= max_iter or not error <= OFF_TRACK:
             return None
-        changed, loss = layer.extend()
+        missing, loss = layer.extend()
         if verbose > 1:
-            print(f"  interior point {n_iter:4d}: {len(changed)} neurons miss inputs or rows")
-        if number and loss <= tol and len(changed) <= FEW * len(layer.chosen):
+            print(f"  interior point {n_iter:4d}: {len(missing)} neurons miss inputs or rows")
+        if loss <= tol:
             solution = layer.solution(n_iter)
             if problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
                 return solution
-            changed = everyone
-        if number and len(changed) == 0:
+        changed = np.union1d(missing, layer.stale())
+        if len(changed) == 0:
             # Rounding errors of their matrices; those of the next count from the point reached.
             changed = everyone
     return None
@@ -121,6 +138,7 @@ class _Reduced:
         self.penalty = np.broadcast_to(iterate.penalty, iterate.Z.shape)
         self.weights = iterate.Z.copy()
         self.epsilon = iterate.epsilon.astype(np.float64)
+        self.separate = iterate.problem.per_neuron
         charged = iterate.problem.charged(iterate.a)
         self.multiplier = iterate.rho_S * iterate.problem.norm(charged) / self.epsilon
         self.chosen = [
@@ -128,6 +146,7 @@ class _Reduced:
             for j, (inputs, rows) in enumerate(zip(*_numbers(iterate), strict=True))
         ]
         self.neurons = [None] * len(self.chosen)
+        self.complete = np.zeros(len(self.chosen), dtype=bool)
         self._take_rows(self._respond(), iterate.a, iterate.rho_S)
 
     def _choose(self, j, n_inputs, n_rows):
@@ -147,24 +166,107 @@ class _Reduced:
             for j, (_, rows) in enumerate(self.chosen)
         ]
 
-    def update(self, changed):
-        """Cut neurons down to the chosen inputs and rows, around the present weights."""
-        for j in changed:
-            # Not beside the new one in memory.
-            self.neurons[j] = None
-        neurons = self.iterate.workers.map(self._cut_down, changed)
-        for j, neuron in zip(changed, neurons, strict=True):
-            self.neurons[j] = neuron
+    def solve(self, changed, goal, max_iter):
+        """Solve the programs of some neurons, cut down to the chosen inputs and rows.
 
-    def _cut_down(self, j):
+        They start around the present weights. Neurons that share a ball are solved together, if
+        there is room for their matrices; else the multiplier of the ball is given, and all follow
+        it to where the ball is met. Returns the most steps that a neuron took, and the error of
+        the ball.
+        """
+        size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
+        multiplier = np.broadcast_to(self.multiplier, size.shape).copy()
+        worth = size + multiplier * self.squares
+        least = LEAST_BARRIER * goal * size.sum() * (worth / worth.sum())
+        workers = self.iterate.workers
+
+        def started(members):
+            batch, *matrices = self._cut_down(members, multiplier[members], worth[members])
+            epsilon = self.epsilon[members] if self.separate else None
+            of_batch = {"epsilon": epsilon, "goal": goal, "least": least[members]}
+            batch.start(*matrices, multiplier[members], **of_batch)
+            return batch
+
+        def solved(members):
+            batch = started(members)
+            n_iter = solve([batch], goal=goal, max_iter=max_iter)
+            multiplier[members] = batch.multiplier
+            batch.store()
+            return n_iter
+
+        members = self._batches(changed)
+        if self.separate or not self._fits(changed):
+            n_iter = max(workers.map(solved, members))
+            if self.separate:
+                self.multiplier = multiplier
+            else:
+                self._follow()
+        else:
+            batches = workers.map(started, members) + self._followers(changed)
+            limits = {"goal": goal, "max_iter": max_iter}
+            n_iter = solve(batches, epsilon=self.epsilon, workers=workers, **limits)
+            self.multiplier = batches[0].multiplier[0]
+            for batch in batches:
+                batch.store()
+        squares = np.array([neuron.square for neuron in self.neurons])
+        error = ball_error(squares if self.separate else squares.sum(), self.epsilon)
+        return n_iter, np.max(error)
+
+    def _fits(self, changed):
+        """Whether there is room for the matrices of these neurons at the same time."""
+        sizes = np.array([[len(part) for part in self.chosen[j]] for j in changed])
+        matrices = self.iterate.A.itemsize * np.sum(sizes[:, 0] * sizes.sum(axis=1))
+        return matrices < _room(self.iterate, *np.array([list(map(len, c)) for c in self.chosen]).T)
+
+    def _followers(self, changed):
+        """All other neurons in batches without matrices."""
+        others = np.setdiff1d(np.arange(len(self.neurons)), changed)
+        return [
+            Batch([self.neurons[j] for j in members], self.multiplier)
+            for members in self._batches(others)
+        ]
+
+    def _batches(self, members):
+        """Neurons of about the same size together, the largest first."""
+        if len(members) == 0:
+            return []
+        n_inputs, n_rows = np.array([[len(part) for part in self.chosen[j]] for j in members]).T
+        order = np.asarray(members)[np.lexsort([n_rows, n_inputs // ALIKE])[::-1]]
+        batches, first = [], 0
+        while first < len(order):
+            largest = max(1, len(self.chosen[order[first]][0]))
+            last = first + int(np.clip(BATCH // largest**2, 1, MOST_NEURONS))
+            batches.append(order[first:last])
+            first = last
+        return batches
+
+    def _cut_down(self, members, multiplier, worth):
+        """A batch of neurons, its normals and Gram matrices."""
+        A, neurons = self.iterate.A, []
+        n_inputs, n_rows = (
+            room(max(len(self.chosen[j][axis]) for j in members)) for axis in range(2)
+        )
+        normals = np.zeros((len(members), n_rows, n_inputs), A.dtype)
+        grams = np.zeros((len(members), n_inputs, n_inputs), A.dtype)
+        for i, j in enumerate(members):
+            inputs, rows = self.chosen[j]
+            part = A.take(rows, axis=0).take(inputs, axis=1)
+            normals[i, : len(rows), : len(inputs)] = part
+            grams[i, : len(inputs), : len(inputs)] = self._gram(inputs, self.active[:, j])
+            self.neurons[j] = self._neuron(j, part, multiplier[i], worth[i])
+            neurons.append(self.neurons[j])
+        np.einsum("kii->ki", grams)[...] *= 1 + RIDGE * np.finfo(grams.dtype).eps
+        return Batch(neurons), normals, grams
+
+    def _neuron(self, j, normals, multiplier, worth):
+        """A neuron where it stands, or a new one near the present weights."""
         (inputs, rows), (excess, row_multiplier) = self.chosen[j], self.of_rows[j]
-        multiplier = self.multiplier[j] if np.ndim(self.multiplier) else self.multiplier
         return Neuron.near(
-            self.iterate.A,
             inputs,
             rows,
-            gram=self._gram(inputs, self.active[:, j]),
+            normals=normals,
             square=self.squares[j],
+            complementarity=worth * (LATER_BARRIER if self.complete[j] else FIRST_BARRIER),
             penalty=self.penalty[inputs, j],
             gradient=self.gradient[inputs, j],
             weights=self.weights[inputs, j],
@@ -178,18 +280,22 @@ class _Reduced:
         few = 2 * np.count_nonzero(active) < len(active)
         rows = np.flatnonzero(active if few else ~active)
         part = np.empty((len(rows), len(inputs)), dtype=self.iterate.A.dtype)
-        for i in range(0, len(rows), BATCH):
-            batch = self.iterate.A.take(rows[i : i + BATCH], axis=0)
-            batch.take(inputs, axis=1, out=part[i : i + BATCH], mode="clip")
+        for i in range(0, len(rows), GATHERED):
+            gathered = self.iterate.A.take(rows[i : i + GATHERED], axis=0)
+            gathered.take(inputs, axis=1, out=part[i : i + GATHERED], mode="clip")
         gram = part.T @ part
         return gram if few else self.iterate.inverse.gram[inputs][:, inputs] - gram
 
-    def solve(self, goal, max_iter):
-        """Solve the program of the chosen inputs and rows; returns steps, and error of the ball."""
-        point = InteriorPoint(self.neurons, self.epsilon, self.multiplier, self.iterate.workers)
-        steps_and_error = point.solve(goal, max_iter)
-        self.multiplier = point.multiplier
-        return steps_and_error
+    def _follow(self):
+        """Move the multiplier to where the ball is met, and with it what has settled."""
+        batches = self._followers([])
+        for batch in batches:
+            batch.direct()
+        move = shared_move(batches, self.epsilon)
+        for batch in batches:
+            batch.advance(move)
+            batch.store()
+        self.multiplier = self.multiplier + move
 
     def _respond(self):
         """Responses to the present weights; keeps what the ball has to do with them."""
@@ -220,11 +326,19 @@ class _Reduced:
             self.weights[neuron.inputs, j] = neuron.weights
         S = self._respond()
         slopes, loss = self._slopes_and_loss(S)
+        steep = slopes.max(axis=0) > 1 + TOO_STEEP
         missing = [
             self._extend_neuron(j, slope, response)
             for j, (slope, response) in enumerate(zip(slopes.T, S.T, strict=True))
         ]
+        self.complete, self.steep = ~np.array(missing), steep
         return np.flatnonzero(missing), loss
+
+    def stale(self):
+        """Neurons that are not optimal, or were so at another multiplier only."""
+        settled_at = np.array([neuron.settled_at for neuron in self.neurons])
+        near = np.abs(settled_at - self.multiplier) <= NEARBY * self.multiplier
+        return np.flatnonzero(~near | self.steep)
 
     def _slopes_and_loss(self, S):
         """Slopes of all weights relative to their penalties, and the gap that they leave."""
@@ -263,20 +377,15 @@ class _Reduced:
         return True
 
     def solution(self, n_iter):
-        """The sparse weights, and the dual point, in the units of the problem.
-
-        Lets go of all neurons: a proof takes as much memory. They can be cut down anew.
-        """
+        """The sparse weights, and the dual point, in the units of the problem."""
         weights = self.weights.astype(np.float64)
         for j, neuron in enumerate(self.neurons):
             weights[neuron.inputs, j] *= neuron.support
-        of_rows = [(neuron.rows, neuron.row_multiplier) for neuron in self.neurons]
-        self.neurons = [None] * len(self.neurons)
         S = self._respond()
         Xi = self._deviation(S)
         Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
-        for j, (rows, multiplier) in enumerate(of_rows):
-            Xi[rows, j] += multiplier
+        for j, neuron in enumerate(self.neurons):
+            Xi[neuron.rows, j] += neuron.row_multiplier
         self._take_rows(S, Xi)
         return self.iterate.in_units(weights, Xi, n_iter)
 

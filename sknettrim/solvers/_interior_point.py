@@ -1,269 +1,384 @@
-"""Interior-point method for strict layers that are cut down to few inputs and rows per neuron.
+"""Interior-point method for neurons that are cut down to few inputs and rows.
 
 With weights split into two parts that are not negative, the program is one of linear constraints
-and one ball. The ball couples the neurons through a single number, its multiplier: a Newton step
-takes a small linear system for each neuron, and one division.
+and one ball. The ball couples neurons through a single number, its multiplier: where that is
+given, each neuron is a program of its own. Neurons of about the same size are solved together,
+as Python takes longer to ask for a small system than a core to solve it.
 """
 
 from functools import reduce
 
 import numpy as np
 
-from ._lapack import multiply_symmetric, solve_positive
+from ._lapack import factor_positive, solve_factored
 
 # The least complementarity that is aimed at, relative to the goal and to what a neuron is worth.
 LEAST_BARRIER = 0.3
 # Relative to the goal, what a neuron may miss of dual feasibility before its last step.
 SETTLED = 10.0
-# Relative change of the multiplier that a settled neuron follows to first order.
-NEARBY = 0.001
-# The least part of the complementarity that one step aims at.
+# Complementarity that a first step aims at, relative to where it starts, and the least later.
+FIRST_REDUCTION = 0.2
 LEAST_REDUCTION = 0.05
+# Relative growth of what is positive in the last step, at most: directions are those of its start.
+DRIFT = 0.5
+# Relative change of the multiplier that neurons may follow to first order.
+NEARBY = 0.003
 # Share of the way to the boundary.
 DAMPING = 0.97
-# Relative error of the ball from which a start was no good, as where scales are far apart.
-FAR = 30.0
+# Orders of matrices that are not multiples of this cost more than the next that is.
+MULTIPLE = 8
 
 
-class InteriorPoint:
-    """The point of all neurons: what is elementwise is done on one flat array for all.
+class Batch:
+    """Some neurons, in arrays with room for the largest of them.
+
+    Places that a neuron does not need have no influence: inputs without a penalty, a gradient or
+    normals, and rows without normals.
 
     Parameters
     ----------
     neurons : list of Neuron
-        The point is theirs, and moves with every step.
-    epsilon : float or ndarray of shape (n_neurons,)
-        Radius of the ball, or of each neuron's.
-    multiplier : float or ndarray of shape (n_neurons,)
-        First guess of the multiplier of half the square of the ball.
-    workers : Workers
+        They are changed by :meth:`store` only.
+    multiplier : float, default=nan
+        Of the ball, of neurons that are not solved, but only follow it.
     """
 
-    def __init__(self, neurons, epsilon, multiplier, workers):
-        self.neurons, self.epsilon, self.multiplier = neurons, epsilon, multiplier
-        self.workers, self.separate = workers, np.ndim(epsilon) == 1
-        self.inputs, self.input_owner = _owners([len(neuron.inputs) for neuron in neurons])
-        self.rows, self.row_owner = _owners([len(neuron.rows) for neuron in neurons])
-        of_inputs = np.hstack([neuron.of_inputs for neuron in neurons])
-        of_rows = np.hstack([neuron.of_rows for neuron in neurons])
-        for neuron, inputs, rows in zip(neurons, self.inputs, self.rows, strict=True):
-            neuron.of_inputs, neuron.of_rows = of_inputs[:, inputs], of_rows[:, rows]
+    def __init__(self, neurons, multiplier=np.nan):
+        self.neurons = neurons
+        self.multiplier = np.full(len(neurons), multiplier)
+        of_inputs = _padded([n.of_inputs for n in neurons], [0, 0, 0, 1, 1, 0, 0, 0])
+        of_rows = _padded([n.of_rows for n in neurons], [-1, 1, 1, 0])
+        n_inputs, n_rows = np.array([[len(n.inputs), len(n.rows)] for n in neurons]).T
         self.penalty, self.gradient, self.weights, self.p, self.q, self.slope = of_inputs[:6]
-        self.excess, self.slack, self.row_multiplier = of_rows[:3]
-        self.pull, self.pull_change, self.pull_rise = of_inputs[6], of_inputs[7], of_rows[3]
-        self.free = self.penalty == 0
-        # What is free has no multiplier, but a residual.
-        self.reach = np.where(self.free, self.penalty.mean(), self.penalty)
-        self.squares = np.array([neuron.square for neuron in neurons])
-        worth = np.array([neuron.worth for neuron in neurons])
-        self.worth = worth / worth.sum()
-        self.count = 2 * self._sum_inputs(~self.free) + self._sum_rows(np.ones(len(self.slack)))
-
+        self.pull, self.pull_change = of_inputs[6:]
+        self.excess, self.slack, self.row_multiplier, self.pull_rise = of_rows
+        self._of_inputs, self._of_rows = of_inputs, of_rows
+        self.square = np.array([neuron.square for neuron in neurons])
         self.settled_at = np.array([neuron.settled_at for neuron in neurons])
-        self.residual = np.where(np.isfinite(self.settled_at), 0.0, np.inf)
-        self.reduction = np.full(len(neurons), 0.2)
-        # Every worker takes neurons of all sizes.
-        order, n = np.argsort([-len(neuron.inputs) for neuron in neurons]), workers.n_threads
-        self.shares = [order[i::n] for i in range(n)]
+        self.has_input = np.arange(of_inputs.shape[2]) < n_inputs[:, None]
+        self.has_row = np.arange(of_rows.shape[2]) < n_rows[:, None]
+        self.free = self.penalty == 0
+        bound = np.count_nonzero(~self.free, axis=1)
+        mean = self.penalty.sum(axis=1) / np.maximum(bound, 1)
+        # What is free has no multiplier, but a residual.
+        self.reach = np.where(self.free, mean[:, None], self.penalty)
+        self.count = 2 * bound + n_rows
+        self.system = None
 
-    def solve(self, goal, max_iter):
-        """Iterate until complementarity and the ball are met to `goal`.
+    def store(self):
+        """Let the neurons have what they are at."""
+        for i, neuron in enumerate(self.neurons):
+            neuron.of_inputs[...] = self._of_inputs[:, i, : len(neuron.inputs)]
+            neuron.of_rows[...] = self._of_rows[:, i, : len(neuron.rows)]
+            neuron.square, neuron.settled_at = self.square[i], self.settled_at[i]
 
-        Returns how often, and the relative error of the ball; at once if that is hopeless.
+    def start(self, normals, gram, multiplier, *, epsilon=None, goal, least):
+        """Begin a solve.
+
+        Parameters
+        ----------
+        normals : ndarray of shape (k, n_rows, n_inputs)
+            Of the rows; zero where there is nothing.
+        gram : ndarray of shape (k, n_inputs, n_inputs)
+            Over the rows that the ball charges.
+        multiplier : ndarray of shape (k,)
+            Of half the square of the ball, to start from.
+        epsilon : ndarray of shape (k,), default=None
+            Radius of each neuron's own ball, where it has one.
+        goal : float
+            Relative accuracy of the conditions of optimality.
+        least : ndarray of shape (k,)
+            Complementarity that is small enough.
         """
-        for n_iter in range(1, max_iter + 1):
-            complementarity, error = self._step(goal)
-            if not error <= FAR:
-                return n_iter, error
-            feasible = self.residual.max() <= SETTLED * goal
-            if complementarity <= goal and error <= goal and feasible:
-                break
-        for neuron, *state in zip(self.neurons, self.squares, self.settled_at, strict=True):
-            neuron.square, neuron.settled_at = state
-        return n_iter, error
+        self.system, self.multiplier, self.epsilon = _System(normals, gram), multiplier, epsilon
+        self.goal, self.least = goal, least
+        self.reduction = np.full(len(self.neurons), FIRST_REDUCTION)
+        self.settled_at[:] = np.nan
 
     # Where numbers run out of range, the ball tells, and the proof would.
     @np.errstate(all="ignore")
-    def _step(self, goal):
-        """One Newton step; returns relative complementarity and error of the ball before it."""
-        self.aims = self._products()
-        of_p, of_q, of_rows = self.aims
-        complementarity = self._sum_inputs(of_p + of_q) + self._sum_rows(of_rows)
-        objective = np.dot(self.penalty, self.p + self.q)
-        least = LEAST_BARRIER * goal * objective * self.worth
-        barrier = np.maximum(self.reduction * complementarity, least) / self.count
-        self.central = central = complementarity <= 2 * least
-        settled = central & (np.abs(self.settled_at - self.multiplier) <= NEARBY * self.multiplier)
-        self._aim(barrier, settled)
-        self._linearise()
-        self.workers.map(self._direct, [share[~settled[share]] for share in self.shares])
+    def direct(self):
+        """Find the directions of the next step."""
+        products = self._products()
+        settled = np.isfinite(self.settled_at)
+        if not self.system:
+            self._linearise(*products)
+            return
+        complementarity = sum(product.sum(axis=1) for product in products)
+        barrier = np.maximum(self.reduction * complementarity, self.least) / self.count
+        self.central = complementarity <= 2 * self.least
+        aims = (np.where(settled[:, None], own, barrier[:, None]) for own in products)
+        self._linearise(*aims)
+        self.residual = np.zeros(len(self.neurons))
+        # The last steps take the digits that single precision has not.
+        for precision, some in (None, ~self.central), (np.float64, self.central):
+            todo = np.flatnonzero(some & ~settled)
+            if len(todo):
+                self._solve(todo, precision)
 
-        move, error = self._move_multiplier(), self._ball_error()
-        length = self._turn(move)
-        settles = (length == 1) & central & (settled | (self.residual <= SETTLED * goal))
-        at = np.where(settled, self.settled_at, self.multiplier)
-        self.settled_at = np.where(settles, at, np.nan)
-        self.reduction = np.clip((1 - length) ** 2, LEAST_REDUCTION, 0.8)
-        self._advance(length)
+    @np.errstate(all="ignore")
+    def advance(self, move, met=True):
+        """Go along the directions while the multiplier moves; what has settled follows it.
+
+        Parameters
+        ----------
+        move : float or ndarray of shape (k,)
+            Of the multiplier.
+        met : bool or ndarray of shape (k,), default=True
+            Whether the ball was met before.
+        """
+        settled = np.isfinite(self.settled_at)
+        length, drift = self._step_all(move)
+        near = np.abs(self.multiplier + move - self.settled_at) <= NEARBY * self.multiplier
+        follows = settled & (length == 1) & near
+        self.settled_at = np.where(follows, self.settled_at, np.nan)
+        if self.system:
+            self.reduction = np.clip((1 - length) ** 2, LEAST_REDUCTION, 0.8)
+            settles = (length == 1) & (drift <= DRIFT) & ~settled
+            settles &= self.central & (self.residual <= SETTLED * self.goal) & met
+            self.settled_at = np.where(settles, self.multiplier + move, self.settled_at)
         self.multiplier = self.multiplier + move
-        return complementarity.sum() / objective, error
+
+    def own_move(self):
+        """Move of the multipliers of the neurons' own balls, and whether these are met."""
+        if self.epsilon is None:
+            return 0.0, True
+        met = ball_error(self.square, self.epsilon) <= self.goal
+        return next_move(*self.ball(), self.epsilon, self.multiplier), met
+
+    def ball(self):
+        """The square of the ball after a step, as a quadratic function of the multiplier's move.
+
+        Returns
+        -------
+        square, slope, curvature : ndarray of shape (k,)
+            Of ``square - 2 slope move + curvature move^2``, for each neuron.
+        """
+        return (
+            self.square + np.sum((2 * self.gradient + self.change) * self.step, axis=1),
+            np.sum((self.gradient + self.change) * self.pull, axis=1),
+            np.sum(self.pull_change * self.pull, axis=1),
+        )
 
     def _products(self):
         """Of what is positive and its multipliers: p, q and rows. Free weights have none."""
         p, q = self.p * (self.reach + self.slope), self.q * (self.reach - self.slope)
         p[self.free] = q[self.free] = 0.0
-        return p, q, self.slack * self.row_multiplier
+        return p, q, self.slack * self.row_multiplier * self.has_row
 
-    def _aim(self, barrier, settled):
-        """Let products become the barrier, but in neurons that have settled."""
-        owners = self.input_owner, self.input_owner, self.row_owner
-        for product, owner in zip(self.aims, owners, strict=True):
-            np.copyto(product, barrier[owner], where=~settled[owner])
-
-    def _linearise(self):
-        """The Newton system, but for what takes matrices."""
+    def _linearise(self, of_p, of_q, of_rows):
+        """The Newton system that leads to such products, but for what takes matrices."""
         up, down = self.reach + self.slope, self.reach - self.slope
         self.stiffness = 1 / (self.p / up + self.q / down)
-        self.shift = self.aims[0] / up - self.aims[1] / down - self.weights
+        self.shift = of_p / up - of_q / down - self.weights
         self.stiffness[self.free] = self.shift[self.free] = 0.0
-        self.force = self.slope + self.stiffness * self.shift
-        self.force -= self._of_input(self.multiplier) * self.gradient
+        self.stiffness[~self.has_input] = 1.0
+        self.p_aim, self.q_aim = of_p, of_q
         self.row_stiffness = self.row_multiplier / self.slack
-        self.row_force = self.aims[2] / self.slack
-        self.row_force += self.row_stiffness * (self.excess + self.slack)
+        of_rows = np.where(self.has_row, of_rows, 1.0)
+        self.row_force = of_rows / self.slack + self.row_stiffness * (self.excess + self.slack)
         self.step, self.change = np.zeros_like(self.weights), np.zeros_like(self.weights)
         self.rise = np.zeros_like(self.slack)
 
-    def _turn(self, move):
-        """Directions of everything, with that of the multiplier; returns how far they lead."""
-        self.step -= self._of_input(move) * self.pull
-        self.change -= self._of_input(move) * self.pull_change
-        self.rise -= self._of_row(move) * self.pull_rise
-        up, down = self.reach + self.slope, self.reach - self.slope
-        self.dslope = self.stiffness * (self.shift - self.step)
-        # In place: these are the largest arrays beside the matrices.
-        self.dp, self.dq, _ = self.aims
-        for direction, value, sign, room in ((self.dp, self.p, -1, up), (self.dq, self.q, 1, down)):
-            direction += sign * value * self.dslope
-            direction /= room
-            direction -= value
-            direction[self.free] = 0.0
-        self.dslack = -(self.excess + self.slack) - self.rise
-        self.drow = self.row_force + self.row_stiffness * self.rise - self.row_multiplier
-        return self._length(
-            ((self.dp, self.p), (self.dq, self.q), (self.dslope, up), (-self.dslope, down)),
-            ((self.dslack, self.slack), (self.drow, self.row_multiplier)),
+    def _solve(self, todo, precision):
+        """Newton directions of some neurons, and their part in a move of the multiplier."""
+        system, multiplier = self.system.part(todo), self.multiplier[todo]
+        stiffness, gradient = self.stiffness[todo], self.gradient[todo]
+        pulled = multiplier[:, None] * gradient
+        forces = np.stack([self.row_force[todo], self.row_multiplier[todo]], axis=1)
+        force, slope = system.combine(forces)
+        missing = np.abs(slope + pulled - self.slope[todo])
+        self.residual[todo] = np.max(missing / self.reach[todo], axis=1)
+        right = self.slope[todo] + stiffness * self.shift[todo] - pulled - force
+        (
+            (self.step[todo], self.pull[todo]),
+            (self.change[todo], self.pull_change[todo]),
+            (self.rise[todo], self.pull_rise[todo]),
+        ) = system.solve(
+            multiplier,
+            stiffness,
+            self.row_stiffness[todo],
+            np.stack([right, gradient], axis=1),
+            precision,
         )
 
-    def _advance(self, length):
-        """Go so far, each neuron its own way."""
-        linear = self._sum_inputs(self.gradient * self.step)
-        quadratic = self._sum_inputs(self.step * self.change)
-        self.squares += length * (2 * linear + length * quadratic)
-        of_input, of_row = length[self.input_owner], length[self.row_owner]
-        for value, direction, share in (
-            (self.weights, self.step, of_input),
-            (self.gradient, self.change, of_input),
-            (self.p, self.dp, of_input),
-            (self.q, self.dq, of_input),
-            (self.slope, self.dslope, of_input),
-            (self.excess, self.rise, of_row),
-            (self.slack, self.dslack, of_row),
-            (self.row_multiplier, self.drow, of_row),
-        ):
-            value += share * direction
+    def _step_all(self, move):
+        """Let every neuron step as far as it may.
 
-    @np.errstate(all="ignore")
-    def _direct(self, share):
-        """Newton directions of the weights, and their part in a change of the multiplier."""
-        for j in share:
-            neuron, inputs, rows = self.neurons[j], self.inputs[j], self.rows[j]
-            normals = neuron.normals
-            multiplier = self.multiplier[j] if self.separate else self.multiplier
-            forces = np.stack([self.row_force[rows], self.row_multiplier[rows]])
-            force, slope = forces @ normals
-            slope += multiplier * self.gradient[inputs] - self.slope[inputs]
-            self.residual[j] = np.max(np.abs(slope) / self.reach[inputs])
-            right = np.stack([self.force[inputs] - force, self.gradient[inputs]])
-            gram = neuron.gram
-            # The last steps take the digits that single precision has not.
-            precision = np.float64 if self.central[j] else gram.dtype
-            direction = _solve(
-                np.multiply(gram, multiplier, dtype=precision),
-                self.stiffness[inputs],
-                normals,
-                self.row_stiffness[rows],
-                right,
-            )
-            self.step[inputs], self.pull[inputs] = direction
-            direction = direction.astype(gram.dtype)
-            self.change[inputs], self.pull_change[inputs] = multiply_symmetric(gram, direction)
-            self.rise[rows], self.pull_rise[rows] = direction @ normals.T
-
-    def _move_multiplier(self):
-        """The change of the multiplier with which a step of full length leads to the ball.
-
-        A linear model would not do: far outside, steps are long beside the ball.
+        Returns how far that is, and the largest relative growth of what is positive.
         """
-        square, slope, curvature = (
-            sums if self.separate else sums.sum()
-            for sums in (
-                self.squares + self._sum_inputs((2 * self.gradient + self.change) * self.step),
-                self._sum_inputs((self.gradient + self.change) * self.pull),
-                self._sum_inputs(self.pull_change * self.pull),
-            )
-        )
-        # The smaller root of square - 2 slope move + curvature move^2 = epsilon^2.
-        missing = square - self.epsilon**2
-        root = np.sqrt(np.maximum(slope**2 - curvature * missing, 0.0))
-        move = missing / np.where(slope + root > 0, slope + root, np.inf)
-        return np.clip(move, -0.5 * self.multiplier, self.multiplier)
-
-    def _ball_error(self):
-        squares = self.squares if self.separate else self.squares.sum()
-        return np.max(np.abs(np.sqrt(np.maximum(squares, 0.0)) / self.epsilon - 1))
-
-    def _length(self, of_inputs, of_rows):
-        """How far each neuron may go along pairs (direction, value): what is positive stays so."""
-        fastest = np.full(len(self.neurons), 1e-9)
-        rate = reduce(np.maximum, (-direction / value for direction, value in of_inputs))
-        np.maximum.at(fastest, self.input_owner, np.where(self.free, 0.0, rate))
-        rate = reduce(np.maximum, (-direction / value for direction, value in of_rows))
-        np.maximum.at(fastest, self.row_owner, rate)
-        return np.minimum(1.0, DAMPING / fastest)
-
-    def _of_input(self, value):
-        return value[self.input_owner] if self.separate else value
-
-    def _of_row(self, value):
-        return value[self.row_owner] if self.separate else value
-
-    def _sum_inputs(self, values):
-        return np.bincount(self.input_owner, values, len(self.neurons))
-
-    def _sum_rows(self, values):
-        return np.bincount(self.row_owner, values, len(self.neurons))
+        move = np.reshape(move, (-1, 1))
+        step, change = self.step - move * self.pull, self.change - move * self.pull_change
+        rise = self.rise - move * self.pull_rise
+        up, down = self.reach + self.slope, self.reach - self.slope
+        dslope = self.stiffness * (self.shift - step)
+        dp = (self.p_aim - self.p * dslope) / up - self.p
+        dq = (self.q_aim + self.q * dslope) / down - self.q
+        dp[self.free] = dq[self.free] = 0.0
+        dslack = -(self.excess + self.slack) - rise
+        drow = self.row_force + self.row_stiffness * rise - self.row_multiplier
+        relative = [
+            np.where(self.free, 0.0, direction / value)
+            for direction, value in ((dp, self.p), (dq, self.q), (dslope, up), (-dslope, down))
+        ]
+        relative += [dslack / self.slack, drow / self.row_multiplier]
+        fastest = reduce(np.maximum, (np.max(-r, axis=1, initial=1e-9) for r in relative))
+        drift = reduce(np.maximum, (np.max(r, axis=1, initial=0.0) for r in relative))
+        length = np.minimum(1.0, DAMPING / fastest)
+        linear = np.sum(self.gradient * step, axis=1)
+        quadratic = np.sum(step * change, axis=1)
+        self.square += length * (2 * linear + length * quadratic)
+        for value, direction in (
+            (self.weights, step),
+            (self.gradient, change),
+            (self.p, dp),
+            (self.q, dq),
+            (self.slope, dslope),
+            (self.excess, rise),
+            (self.slack, dslack),
+            (self.row_multiplier, drow),
+        ):
+            value += length[:, None] * direction
+        return length, drift
 
 
-def _solve(matrix, stiffness, normals, row_stiffness, right):
-    """``right (matrix + diag(stiffness) + normals' diag(row_stiffness) normals)^-1``.
+class _System:
+    """Newton systems: ``multiplier gram + diag(stiffness) + normals' diag(row_stiffness) normals``.
 
-    In the precision of the upper triangle `matrix`, or in double where digits are missing.
+    One for each neuron, in the precision of the data unless that will not do.
     """
-    for dtype in (matrix.dtype, np.dtype(np.float64)):
-        weighted = normals * np.sqrt(row_stiffness).astype(dtype)[:, None]
-        # Like LAPACK's, a matrix of columns.
-        total = (weighted.T @ weighted).T
-        total += matrix
-        np.einsum("ii->i", total)[...] += stiffness
-        solution = right.astype(dtype)
-        if solve_positive(total, solution):
-            return solution
-    return np.zeros_like(right)
+
+    def __init__(self, normals, gram):
+        self.normals, self.gram = normals, gram
+
+    def part(self, some):
+        """Some of the systems."""
+        if len(some) == len(self.gram):
+            return self
+        return _System(self.normals[some], self.gram[some])
+
+    def combine(self, of_rows):
+        """Sums of normals, of shape (n_sums, k, n_inputs)."""
+        return np.moveaxis(of_rows @ self.normals, 1, 0)
+
+    def solve(self, multiplier, stiffness, row_stiffness, right, precision=None):
+        """Solve all systems.
+
+        Parameters
+        ----------
+        multiplier : ndarray of shape (k,)
+        stiffness : ndarray of shape (k, n_inputs)
+        row_stiffness : ndarray of shape (k, n_rows)
+        right : ndarray of shape (k, r, n_inputs)
+        precision : dtype, default=None
+            That of the data; where it does not suffice, double.
+
+        Returns
+        -------
+        d, change, rise : ndarray of shape (r, k, n_inputs) or (r, k, n_rows)
+            Solutions, and the products of Gram matrix and normals with them.
+        """
+        dtype = np.dtype(precision or self.gram.dtype)
+        parts = self.normals, self.gram, multiplier[:, None, None], stiffness
+        parts += (row_stiffness[:, :, None],)
+        d = right.astype(dtype)
+        solved = _solve_in(dtype, parts, d)
+        bad = np.flatnonzero(~solved)
+        if len(bad):
+            again = right[bad]
+            solved = _solve_in(np.dtype(np.float64), [part[bad] for part in parts], again)
+            d[bad] = np.where(solved[:, None, None], again, 0.0)
+        d = d.astype(self.gram.dtype)
+        products = d, d @ self.gram, d @ self.normals.transpose(0, 2, 1)
+        return [np.moveaxis(product, 1, 0) for product in products]
 
 
-def _owners(sizes):
-    """Slices of a flat array for each neuron, and the neuron of each of its elements."""
-    ends = np.cumsum(sizes)
-    slices = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
-    return slices, np.repeat(np.arange(len(sizes)), sizes)
+def _solve_in(dtype, parts, right):
+    """Solve systems in a precision, in place; returns which of them could be."""
+    normals, gram, multiplier, stiffness, row_stiffness = parts
+    matrices = np.multiply(gram, multiplier, dtype=dtype, casting="same_kind")
+    matrices += normals.transpose(0, 2, 1) @ (row_stiffness.astype(dtype) * normals)
+    np.einsum("kii->ki", matrices)[...] += stiffness
+    solved = factor_positive(matrices)
+    solve_factored(matrices, right)
+    return solved
+
+
+def solve(batches, *, epsilon=None, goal, max_iter, workers=None):
+    """Newton steps until all neurons that have a system have settled.
+
+    Parameters
+    ----------
+    batches : list of Batch
+        Started, or of settled neurons that only follow.
+    epsilon : float, default=None
+        Radius of the ball that all share; without it, multipliers are given, or each neuron has
+        a ball of its own.
+    goal : float
+        Relative accuracy.
+    max_iter : int
+    workers : Workers, default=None
+        Whose threads to use.
+
+    Returns
+    -------
+    n_iter : int
+    """
+    for n_iter in range(1, max_iter + 1):  # noqa: B007
+        list((workers.map if workers else map)(Batch.direct, batches))
+        if epsilon is None:
+            for batch in batches:
+                batch.advance(*batch.own_move())
+            done = True
+        else:
+            square = sum(batch.square.sum() for batch in batches)
+            done = ball_error(square, epsilon) <= goal
+            move = shared_move(batches, epsilon)
+            for batch in batches:
+                batch.advance(move)
+        if done and all(np.isfinite(b.settled_at).all() for b in batches if b.system):
+            break
+    return n_iter
+
+
+def shared_move(batches, epsilon):
+    """Move of the multiplier of a ball that neurons share, once they have directions."""
+    ball = np.sum([np.sum(batch.ball(), axis=1) for batch in batches], axis=0)
+    return next_move(*ball, epsilon, batches[0].multiplier[0])
+
+
+def next_move(square, slope, curvature, epsilon, multiplier):
+    """How to move the multiplier of the ball so that the next step leads to its boundary.
+
+    A linear model would not do: far outside, steps are long beside the ball.
+
+    Parameters
+    ----------
+    square, slope, curvature : float or ndarray
+        Of ``square - 2 slope move + curvature move^2``.
+    epsilon, multiplier : float or ndarray
+    """
+    missing = square - epsilon**2
+    # The smaller root.
+    root = np.sqrt(np.maximum(slope**2 - curvature * missing, 0.0))
+    move = missing / np.where(slope + root > 0, slope + root, np.inf)
+    return np.clip(move, -0.5 * multiplier, multiplier)
+
+
+def ball_error(square, epsilon):
+    """Relative error of the radius."""
+    return np.abs(np.sqrt(np.maximum(square, 0.0)) / epsilon - 1)
+
+
+def _padded(arrays, pads):
+    """Arrays of shape (n, size) as one of shape (n, n_arrays, room)."""
+    result = np.empty((len(pads), len(arrays), room(max(array.shape[1] for array in arrays))))
+    result[...] = np.reshape(pads, (-1, 1, 1))
+    for i, array in enumerate(arrays):
+        result[:, i, : array.shape[1]] = array
+    return result
+
+
+def room(size):
+    """The next size with which LAPACK is fast."""
+    return -(-size // MULTIPLE) * MULTIPLE

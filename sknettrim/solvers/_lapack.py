@@ -1,72 +1,85 @@
-"""LAPACK and BLAS for threads of our own: scipy's wrappers keep the interpreter to themselves.
+"""LAPACK for threads of our own, on stacks of small symmetric matrices.
 
-A matrix of one neuron is too small for the threads of BLAS, and there are many neurons. While
-`scipy.linalg.lapack` solves a system no other thread can run Python; a function called by its
+The matrices of one neuron are too small for the threads of BLAS, and there are many neurons. While
+`scipy.linalg.lapack` works on one no other thread can run Python; a function called by its
 address lets them. The addresses are those that scipy exports for Cython.
+
+A stack is a C-contiguous array whose last two axes are those of a matrix, by columns as LAPACK
+counts: what is called its lower triangle, the one that LAPACK is faster with, is the upper one of
+the array.
 """
 
 import ctypes
 from functools import cache
+from itertools import repeat
 
 import numpy as np
 from scipy import LowLevelCallable
-from scipy.linalg import cython_blas, cython_lapack
+from scipy.linalg import cython_lapack
 
 _NAME = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)
 _ADDRESS = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
-_REALS = {
-    np.dtype(np.float32): ("s", ctypes.c_float),
-    np.dtype(np.float64): ("d", ctypes.c_double),
-}
+_PREFIX = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 
 
-def solve_positive(matrix, right):
-    """Solve with a symmetric positive definite matrix, in place.
+def factor_positive(matrices):
+    """Cholesky factors of symmetric positive definite matrices, in place.
 
     Parameters
     ----------
-    matrix : ndarray of shape (n, n), Fortran-contiguous
-        Its upper triangle counts, and is lost.
-    right : ndarray of shape (k, n), C-contiguous
-        A row for each right-hand side, of the same dtype; takes the solutions.
+    matrices : ndarray of shape (k, n, n)
+        A stack, of which the lower triangles count, and become the factors.
 
     Returns
     -------
-    solved : bool
-        False if the matrix is not positive definite in its precision.
+    factored : ndarray of bool of shape (k,)
+        False where a matrix is not positive definite in its precision.
     """
-    prefix, _ = _REALS[matrix.dtype]
-    k, n = map(ctypes.c_int, right.shape)
-    info = ctypes.c_int()
-    _call(cython_lapack, prefix + "posv", b"U", n, k, matrix, n, right, n, info)
-    return info.value == 0
+    k, n, _ = matrices.shape
+    info = np.zeros(k, dtype=np.int32)
+    _each("potrf", matrices.dtype, b"L", n, matrices, n, info)
+    return info == 0
 
 
-def multiply_symmetric(matrix, right):
-    """``right @ matrix``: shapes and storage as in `solve_positive`, but nothing is lost."""
-    prefix, real = _REALS[matrix.dtype]
-    k, n = map(ctypes.c_int, right.shape)
-    result = np.zeros_like(right)
-    one, zero = real(1.0), real(0.0)
-    arguments = n, k, one, matrix, n, right, n, zero, result, n
-    _call(cython_blas, prefix + "symm", b"L", b"U", *arguments)
-    return result
+def solve_factored(factors, rights):
+    """Solve with factored matrices, in place.
+
+    Parameters
+    ----------
+    factors : ndarray of shape (k, n, n)
+        What `factor_positive` has left.
+    rights : ndarray of shape (k, r, n), C-contiguous
+        A row for each right-hand side, of the same dtype; takes the solutions.
+    """
+    k, r, n = rights.shape
+    info = np.zeros(k, dtype=np.int32)
+    _each("potrs", factors.dtype, b"L", n, r, factors, n, rights, n, info)
 
 
-def _call(module, name, *arguments):
-    """Call a Fortran routine: everything goes by reference."""
-    _routine(module, name)(*map(_reference, arguments))
+def _each(name, dtype, *arguments):
+    """Call a routine for each item of a stack.
+
+    Everything goes by reference: of arrays the address of the item; numbers are the same for all.
+    """
+    routine = _routine(_PREFIX[dtype] + name)
+    # Kept here while addresses are in use.
+    arguments = [np.array(a, np.int32) if isinstance(a, int) else a for a in arguments]
+    for addresses in zip(*map(_addresses, arguments), strict=False):
+        routine(*addresses)
 
 
-def _reference(value):
+def _addresses(value):
     if isinstance(value, np.ndarray):
-        return value.ctypes.data
-    return value if isinstance(value, bytes) else ctypes.addressof(value)
+        first = value.ctypes.data
+        if value.ndim == 0:
+            return repeat(first)
+        return (first + i * value.strides[0] for i in range(len(value)))
+    return repeat(value) if isinstance(value, bytes) else value
 
 
 @cache
-def _routine(module, name):
-    capsule = LowLevelCallable.from_cython(module, name).function
+def _routine(name):
+    capsule = LowLevelCallable.from_cython(cython_lapack, name).function
     signature = _NAME(("PyCapsule_GetName", ctypes.pythonapi))(capsule)
     address = _ADDRESS(("PyCapsule_GetPointer", ctypes.pythonapi))(capsule, signature)
     # Such as b"void (char *, int *, float *)".

@@ -7,7 +7,7 @@ costs nothing but digits.
 
 import numpy as np
 
-from ._lapack import solve_positive
+from ._lapack import factor_positive, solve_factored
 
 MAX_PIVOTS = 20
 # Of the proximal term, relative to the diagonal of the Hessian.
@@ -158,10 +158,11 @@ def solve_spd(matrix, right):
     scale = np.maximum(matrix.diagonal(), np.finfo(float).tiny)
     ridge = 1e-12
     while True:
-        solution = right[None].copy()
-        solved = solve_positive((matrix + np.diag(ridge * scale)).T, solution)
-        if solved and np.all(np.isfinite(solution)):
-            return solution[0]
+        factor, solution = (matrix + np.diag(ridge * scale))[None], right[None, None].copy()
+        factored = factor_positive(factor)
+        solve_factored(factor, solution)
+        if factored.all() and np.all(np.isfinite(solution)):
+            return solution[0, 0]
         ridge *= 100
 
 

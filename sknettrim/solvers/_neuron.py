@@ -1,4 +1,4 @@
-"""A neuron of a strict layer, cut down to few inputs and rows, and its part of an interior point.
+"""A neuron of a layer, cut down to few inputs and rows, and its part of an interior point.
 
 A step d of the weights changes half the square of the ball by ``gradient' d + d' gram d / 2``,
 and what rows exceed their bounds by ``normals d``. Weights are split into p - q with p, q >= 0.
@@ -7,34 +7,25 @@ and what rows exceed their bounds by ``normals d``. Weights are split into p - q
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import get_lapack_funcs
 
-# Complementarity of a new start: a share of what a neuron is worth in the objective and the ball.
-FIRST_BARRIER = 0.02
-# Of its diagonal, added to a Gram matrix, in units of its precision.
-RIDGE = 100
 # Relative to the mean weight, where a slope leaves all the room there is.
 SUPPORT = 0.3
 
 
 @dataclass
 class Neuron:
-    """One neuron, cut down to some inputs and rows of `A`, and its part of the interior point.
+    """One neuron, cut down to some inputs and rows, and its part of the interior point.
 
-    `packed` is the upper triangle of its Gram matrix. `of_inputs` holds, for each input, penalty,
-    gradient, weight, p, q and the dual slope, which stays within the penalty, and by how much
-    weight and gradient fall with a larger multiplier of the ball; `of_rows` excess, slack and
-    multiplier of each row, and the fall of the excess; `square` what the neuron adds to that of
-    the ball; `worth` what it is worth in the objective, about. Of a neuron that has settled,
-    `settled_at` is the multiplier of the ball at which it did; otherwise it is not a number.
+    `of_inputs` holds, for each input, penalty, gradient, weight, p, q and the dual slope, which
+    stays within the penalty, and by how much weight and gradient fall with a larger multiplier of
+    the ball; `of_rows` excess, slack and multiplier of each row, and the fall of the excess;
+    `square` what the neuron adds to that of the ball; `settled_at` the multiplier at which it was
+    optimal, if it was, else not a number.
     """
 
-    A: np.ndarray
     inputs: np.ndarray
     rows: np.ndarray
-    packed: np.ndarray
     square: float
-    worth: float
     of_inputs: np.ndarray
     of_rows: np.ndarray
     settled_at: float = np.nan
@@ -42,12 +33,12 @@ class Neuron:
     @classmethod
     def near(
         cls,
-        A,
         inputs,
         rows,
         *,
-        gram,
+        normals,
         square,
+        complementarity,
         penalty,
         gradient,
         weights,
@@ -59,13 +50,14 @@ class Neuron:
 
         Parameters
         ----------
-        A : ndarray of shape (n_samples, n_all_inputs)
         inputs, rows : ndarray of int
             What is left of the layer.
-        gram : ndarray of shape (n_inputs, n_inputs)
-            Of the inputs, over the active rows.
+        normals : ndarray of shape (n_rows, n_inputs)
+            What is left of the data.
         square : float
             What the neuron adds to the square of the ball.
+        complementarity : float
+            Of the point, about: the larger, the farther from its bounds.
         penalty, gradient, weights : ndarray of shape (n_inputs,)
             The gradient is that of half the square.
         excess, row_multiplier : ndarray of shape (n_rows,)
@@ -73,33 +65,14 @@ class Neuron:
         multiplier : float
             Of half the square.
         """
-        np.einsum("ii->i", gram)[...] *= 1 + RIDGE * np.finfo(gram.dtype).eps
-        (pack,) = get_lapack_funcs(("trttp",), (gram,))
-        # Of the transpose, as LAPACK counts by columns.
-        packed, _ = pack(gram.T)
-        neuron = cls(A, inputs, rows, packed, float(square), 0.0, None, None)
-        normals = neuron.normals
-        neuron.worth = float(np.dot(penalty, np.abs(weights)) + multiplier * square)
-        barrier = FIRST_BARRIER * neuron.worth / (2 * len(inputs) + len(rows))
+        barrier = complementarity / (2 * len(inputs) + len(rows))
         slope = multiplier * gradient + row_multiplier @ normals
         p, q, slope = _split(penalty, weights, slope, barrier)
         slack, row_multiplier = _slacken(excess, row_multiplier, barrier)
         none = np.zeros_like(p)
-        neuron.of_inputs = np.stack([penalty, gradient, weights, p, q, slope, none, none])
-        neuron.of_rows = np.stack([excess, slack, row_multiplier, np.zeros_like(slack)])
-        return neuron
-
-    @property
-    def normals(self):
-        """The inputs of the rows: gathered when needed, as they would take too much memory."""
-        return self.A.take(self.rows, axis=0).take(self.inputs, axis=1)
-
-    @property
-    def gram(self):
-        """The upper triangle of the Gram matrix, as LAPACK would have it."""
-        (unpack,) = get_lapack_funcs(("tpttr",), (self.packed,))
-        matrix, _ = unpack(len(self.inputs), self.packed)
-        return matrix
+        of_inputs = np.stack([penalty, gradient, weights, p, q, slope, none, none])
+        of_rows = np.stack([excess, slack, row_multiplier, np.zeros_like(slack)])
+        return cls(inputs, rows, float(square), of_inputs, of_rows)
 
     @property
     def weights(self):
