@@ -171,6 +171,21 @@ def test_iterations_are_counted_and_limited(max_iter, monkeypatch):
     assert result.n_iter <= max_iter
 
 
+def test_neurons_that_cannot_follow_stay_where_they_are():
+    """However often the multiplier moves: steps to the boundary would end in divisions by zero."""
+    A, Y = layer_like_a_hidden_one(5)
+    iterate = after(LayerProblem(A, Y, 0.3 * np.linalg.norm(Y)), 50)
+    layer = _Reduced(iterate)
+    layer.solve(np.arange(Y.shape[1]), 1e-5, 50)
+    batch = Batch(layer.neurons, layer.multiplier)
+    for _ in range(400):
+        batch.direct()
+        batch.advance(0.1 * layer.multiplier)
+    assert np.isnan(batch.settled_at).all()
+    for array in (batch.weights, batch.slack, batch.row_multiplier, batch.square):
+        assert np.isfinite(array).all()
+
+
 def test_it_is_worthwhile_with_many_rows_only():
     def asked(n, p=100, **options):
         A, Y = layer_like_a_hidden_one(3, n=n, p=p, m=60)

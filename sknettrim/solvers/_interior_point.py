@@ -137,6 +137,10 @@ class Batch:
             settles = (length == 1) & (drift <= DRIFT) & ~settled
             settles &= self.central & (self.residual <= SETTLED * self.goal) & met
             self.settled_at = np.where(settles, self.multiplier + move, self.settled_at)
+        else:
+            # Step by step what is positive would vanish: who cannot follow stays.
+            for pull in (self.pull, self.pull_change, self.pull_rise):
+                pull[length < 1] = 0.0
         self.multiplier = self.multiplier + move
 
     def own_move(self):
