@@ -161,7 +161,7 @@ def test_where_nothing_is_missing_but_the_proof_rounding_errors_are_removed(monk
     assert problem.certify(found.U, found.c, found.Xi).error() <= TOL
 
 
-@pytest.mark.parametrize("max_iter", [50, 51, 60, 70])
+@pytest.mark.parametrize("max_iter", [40, 41, 50, 51, 60, 70])
 def test_iterations_are_counted_and_limited(max_iter, monkeypatch):
     A, Y = layer_like_a_hidden_one(2)
     monkeypatch.setattr(admm, "worthwhile", lambda *_: True)

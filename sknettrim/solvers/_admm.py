@@ -164,7 +164,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
                 return Outcome.OUT_OF_DIGITS, iterate.solution(n_iter)
             ratio = proven / error
             goal = min(0.9 * error, error * tol / proven)
-        if n_iter >= finish_at:
+        if finish_at <= n_iter < max_iter:
             finish_at += BALANCE_EVERY
             if worthwhile(iterate, _expected_iterations(iterate, n_iter - first)):
                 finished = finish(iterate, tol, n_iter, max_iter, verbose)

@@ -328,7 +328,7 @@ def solve(batches, *, epsilon=None, goal, max_iter, workers=None):
     -------
     n_iter : int
     """
-    for n_iter in range(1, max_iter + 1):  # noqa: B007
+    for n_iter in range(1, max_iter + 1):
         list((workers.map if workers else map)(Batch.direct, batches))
         if epsilon is None:
             for batch in batches:
@@ -341,8 +341,8 @@ def solve(batches, *, epsilon=None, goal, max_iter, workers=None):
             for batch in batches:
                 batch.advance(move)
         if done and all(np.isfinite(b.settled_at).all() for b in batches if b.system):
-            break
-    return n_iter
+            return n_iter
+    return max_iter
 
 
 def shared_move(batches, epsilon):
