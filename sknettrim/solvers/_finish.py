@@ -80,7 +80,7 @@ def _room(iterate, inputs, rows):
     n, m = iterate.S.shape
     # Vectors of all neurons, matrices of those at work, and a few matrices of responses.
     size = np.sum(150 * inputs + 100 * rows) + 2 * iterate.S.nbytes
-    size += iterate.workers.n_threads * 4 * BATCH * iterate.A.itemsize
+    size += iterate.workers.n_threads * 6 * BATCH * iterate.A.itemsize
     held = iterate.A.nbytes + 3 * iterate.S.nbytes
     # A copy, where neurons were left out.
     held += iterate.problem.Y.nbytes * iterate.problem.Y.flags.owndata
@@ -214,9 +214,11 @@ class _Reduced:
 
     def _fits(self, changed):
         """Whether there is room for the matrices of these neurons at the same time."""
-        sizes = np.array([[len(part) for part in self.chosen[j]] for j in changed])
-        matrices = self.iterate.A.itemsize * np.sum(sizes[:, 0] * sizes.sum(axis=1))
-        return matrices < _room(self.iterate, *np.array([list(map(len, c)) for c in self.chosen]).T)
+        everyone = np.array([[len(part) for part in parts] for parts in self.chosen])
+        inputs, rows = everyone[changed].T
+        # With what a step holds of vectors.
+        size = np.sum(self.iterate.A.itemsize * inputs * (inputs + rows) + 100 * inputs + 50 * rows)
+        return size < _room(self.iterate, *everyone.T)
 
     def _followers(self, changed):
         """All other neurons in batches without matrices."""
@@ -234,8 +236,8 @@ class _Reduced:
         order = np.asarray(members)[np.lexsort([n_rows, n_inputs // ALIKE])[::-1]]
         batches, first = [], 0
         while first < len(order):
-            largest = max(1, len(self.chosen[order[first]][0]))
-            last = first + int(np.clip(BATCH // largest**2, 1, MOST_NEURONS))
+            size, rows = (max(1, len(part)) for part in self.chosen[order[first]])
+            last = first + int(np.clip(BATCH // (size * max(size, rows)), 1, MOST_NEURONS))
             batches.append(order[first:last])
             first = last
         return batches
