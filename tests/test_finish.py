@@ -15,9 +15,10 @@ from sknettrim import trim_layer
 from sknettrim._problem import LayerProblem
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
-from sknettrim.solvers._finish import _Reduced, finish, worthwhile
-from sknettrim.solvers._interior_point import Batch, solve
+from sknettrim.solvers._finish import _Reduced, finish
+from sknettrim.solvers._interior_point import Batch, ball_error, solve
 from sknettrim.solvers._neuron import Neuron
+from sknettrim.solvers._price import worthwhile
 
 TOL = 1e-4
 OPTIONS = ["per_neuron", "weighted", "cascade", "penalize_intercept"]
@@ -276,9 +277,13 @@ def test_the_interior_point_is_optimal(seed, separate, penalize_intercept, moved
     batch.start(normals, gram, multiplier, **of_batch)
     assert solve([batch], epsilon=None if separate else epsilon, goal=goal, max_iter=60) < 60
     assert np.isfinite(batch.settled_at).all()
-    if moved and not separate:
+    if moved:
         epsilon = epsilon * (1 + 2e-4)
-        assert solve([batch], epsilon=epsilon, goal=goal, max_iter=20) < 20
+        batch.epsilon = epsilon if separate else None
+        shared = None if separate else epsilon
+        assert solve([batch], epsilon=shared, goal=goal, max_iter=20) < 20
+    error = ball_error(batch.square if separate else batch.square.sum(), epsilon)
+    assert np.all(error <= 10 * goal)
     multiplier = batch.multiplier
     batch.store()
     squares, objective = [], sum(penalty @ np.abs(neuron.weights) for neuron in neurons)

@@ -17,15 +17,15 @@ from functools import partial
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg.lapack import dpotrf, dpotri
-from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import centred, column_norms
-from .._threads import Workers, blas_threads
+from .._threads import Workers
 from ._base import Solution, spread, zero
 from ._compress import compress
-from ._finish import finish, worthwhile
+from ._finish import finish
 from ._newton import refine
+from ._price import worthwhile
+from ._shifted_inverse import ShiftedInverse
 
 RELAXATION = 1.8
 CHECK_EVERY = 5
@@ -53,8 +53,6 @@ USUAL_ITERATIONS = 50
 WORTH = 0.6
 # ADMM is left when its rate of convergence promises more iterations than this in all.
 PATIENCE = 600
-# Order of a matrix from which its inverse is worth waiting for the threads of BLAS to calm down.
-LARGE_INVERSE = 1500
 # Checks over which that rate is measured.
 WINDOW = 16
 # Single precision is asked for no more than this.
@@ -221,7 +219,7 @@ class _Iterate:
         penalty = np.vstack([penalty, intercept])
         self.penalty = (penalty / self.column_scale[:, None]).astype(dtype)
         self.workers = Workers()
-        self.inverse = _ShiftedInverse(self.A, self.workers)
+        self.inverse = ShiftedInverse(self.A, self.workers)
         self._start(start)
         self.rows = self.workers.shares(*self.S.shape)
         self.inputs = self.workers.shares(*self.Z.shape)
@@ -390,40 +388,6 @@ class _Iterate:
         weights = weights * (self.target_scale / self.column_scale[:, None])
         U, c = weights[:-1], weights[-1]
         return Solution(U, c - self.mean @ U, Xi, n_iter, (self.rho_S, self.rho_Z))
-
-
-class _ShiftedInverse:
-    """Multiplication by (A'A + shift I)^-1, through the smaller of the two Gram matrices."""
-
-    def __init__(self, A, workers):
-        self.A = A
-        self.wide = A.shape[0] < A.shape[1]
-        if sparse.issparse(A):
-            self.gram = (A @ A.T if self.wide else A.T @ A).toarray()
-        else:
-            self.gram = workers.products(A, A.T) if self.wide else workers.sums(A, A)
-        self.smallest = 10 * np.finfo(A.dtype).eps * float(np.linalg.norm(self.gram))
-
-    def shift(self, shift):
-        """Set the shift, no smaller than the precision bears; returns what was set."""
-        self.value = shift = max(shift, self.smallest)
-        matrix = self.gram.astype(np.float64)
-        np.fill_diagonal(matrix, matrix.diagonal() + shift)
-        with blas_threads(1 if len(matrix) < LARGE_INVERSE else None):
-            lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
-            if failed:
-                raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
-            lower, _ = dpotri(lower, lower=True, overwrite_c=True)
-        lower = lower.astype(self.A.dtype)
-        self.matrix = np.tril(lower) + np.tril(lower, -1).T
-        return shift
-
-    def multiply(self, right, out):
-        """The product where there are more inputs than rows; else `matrix` is the inverse."""
-        # (A'A + k I)^-1 = (I - A'(A A' + k I)^-1 A) / k
-        inner = self.matrix @ safe_sparse_dot(self.A, right)
-        np.subtract(right, safe_sparse_dot(self.A.T, inner), out=out)
-        out /= self.A.dtype.type(self.value)
 
 
 def _square(array, per_column):

@@ -6,19 +6,15 @@ multipliers. An interior-point method solves the program that is left in a few s
 program misses is found by one pass over the data, and joins it.
 """
 
+from functools import partial
+
 import numpy as np
-from scipy import sparse
 
-from ._interior_point import LEAST_BARRIER, NEARBY, Batch, ball_error, room, shared_move, solve
+from ._interior_point import LEAST_BARRIER, NEARBY, Batch, ball_error, shared_move, solve
 from ._neuron import Neuron
+from ._newton_system import fast_order
+from ._price import BATCH, bytes_left, numbers
 
-# What is taken beyond the inputs with a weight, and beyond the rows with a multiplier: a factor,
-# and a number.
-MORE_INPUTS = 1.05, 30
-MORE_ROWS = 1.3, 16
-# Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
-# rows can be alike on the inputs that matter, and share a multiplier.
-SMALL_MATRIX = 4_000
 # Inputs with a slope of this share of their penalty join where some exceed it by TOO_STEEP.
 NEAR = 0.98
 TOO_STEEP = 5e-4
@@ -28,19 +24,10 @@ MAX_ROUNDS = 6
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.5
-# Of all rounds together, on average: most neurons take part in the first only.
-TYPICAL_STEPS = 12
-# Operations of products that take as long as what ADMM does with one response besides.
-ELEMENTWISE = 1000
-# Bytes relative to inputs and responses in double precision, with what ADMM holds; or of the end
-# alone, no more than nobody misses.
-MOST_MEMORY = 3.0
-LITTLE_MEMORY = 32e6
 # Rows gathered at a time, to stay in a core's cache.
 GATHERED = 512
-# Elements of the matrices of neurons that are solved together, and the most of these; their numbers
-# of inputs count in such units, so that those of rows can be alike, too.
-BATCH = 1 << 18
+# The most neurons that are solved together; their numbers of inputs count in such units, so that
+# those of rows can be alike, too.
 MOST_NEURONS = 32
 ALIKE = 16
 # Of a Gram matrix's diagonal, added to it, in units of its precision.
@@ -53,38 +40,6 @@ GOAL = 0.05
 # lacks nothing but the right multiplier.
 FIRST_BARRIER = 0.02
 LATER_BARRIER = 0.001
-
-
-def worthwhile(iterate, n_iter):
-    """Whether the end is cheaper than so many iterations of ADMM, and small enough to hold.
-
-    Counted in floating-point operations of single precision: those of double precision take twice
-    the time, and each step of a neuron some time of its own.
-    """
-    if not iterate.problem.strict or sparse.issparse(iterate.A) or iterate.inverse.wide:
-        return False
-    n, m = iterate.S.shape
-    p = iterate.A.shape[1]
-    n_active = np.count_nonzero(iterate.problem.active, axis=0)
-    inputs, rows = _numbers(iterate)
-    step = 4.0 * inputs**2 * (rows + inputs / 3) + 3e7
-    # In two rounds, mostly.
-    start = 4.0 * inputs**2 * np.minimum(n_active, n - n_active)
-    affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
-    fits = _room(iterate, inputs, rows) > 0
-    return fits and np.sum(TYPICAL_STEPS * step + start) < affordable
-
-
-def _room(iterate, inputs, rows):
-    """Bytes that are left for matrices of neurons with so many inputs and rows."""
-    n, m = iterate.S.shape
-    # Vectors of all neurons, matrices of those at work, and a few matrices of responses.
-    size = np.sum(150 * inputs + 100 * rows) + 2 * iterate.S.nbytes
-    size += iterate.workers.n_threads * 6 * BATCH * iterate.A.itemsize
-    held = iterate.A.nbytes + 3 * iterate.S.nbytes
-    # A copy, where neurons were left out.
-    held += iterate.problem.Y.nbytes * iterate.problem.Y.flags.owndata
-    return max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY) - size
 
 
 def finish(iterate, tol, n_iter, max_iter, verbose=0):
@@ -116,17 +71,6 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
     return None
 
 
-def _numbers(iterate):
-    """How many inputs and rows of each neuron to take."""
-    weights = np.count_nonzero(iterate.Z, axis=0)
-    binding = np.count_nonzero((iterate.a > 0) & ~iterate.problem.active, axis=0)
-    factor, more = MORE_INPUTS
-    inputs = np.minimum(factor * weights + more, len(iterate.Z))
-    factor, more = MORE_ROWS
-    most = np.maximum(factor * inputs + more, SMALL_MATRIX / inputs)
-    return inputs, np.minimum(factor * binding + more, most)
-
-
 class _Reduced:
     """The layer, with the inputs and rows of each neuron that seem to matter.
 
@@ -143,7 +87,7 @@ class _Reduced:
         self.multiplier = iterate.rho_S * iterate.problem.norm(charged) / self.epsilon
         self.chosen = [
             self._choose(j, int(inputs), int(rows))
-            for j, (inputs, rows) in enumerate(zip(*_numbers(iterate), strict=True))
+            for j, (inputs, rows) in enumerate(zip(*numbers(iterate), strict=True))
         ]
         self.neurons = [None] * len(self.chosen)
         self.complete = np.zeros(len(self.chosen), dtype=bool)
@@ -174,36 +118,16 @@ class _Reduced:
         it to where the ball is met. Returns the most steps that a neuron took, and the error of
         the ball.
         """
-        size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
-        multiplier = np.broadcast_to(self.multiplier, size.shape).copy()
-        worth = size + multiplier * self.squares
-        least = LEAST_BARRIER * goal * size.sum() * (worth / worth.sum())
-        workers = self.iterate.workers
-
-        def started(members):
-            batch, *matrices = self._cut_down(members, multiplier[members], worth[members])
-            epsilon = self.epsilon[members] if self.separate else None
-            of_batch = {"epsilon": epsilon, "goal": goal, "least": least[members]}
-            batch.start(*matrices, multiplier[members], **of_batch)
-            return batch
-
-        def solved(members):
-            batch = started(members)
-            n_iter = solve([batch], goal=goal, max_iter=max_iter)
-            multiplier[members] = batch.multiplier
-            batch.store()
-            return n_iter
-
+        self._appraise()
+        workers, limits = self.iterate.workers, {"goal": goal, "max_iter": max_iter}
         members = self._batches(changed)
         if self.separate or not self._fits(changed):
-            n_iter = max(workers.map(solved, members))
-            if self.separate:
-                self.multiplier = multiplier
-            else:
+            n_iter = max(workers.map(partial(self._solve_alone, limits), members))
+            if not self.separate:
                 self._follow()
         else:
-            batches = workers.map(started, members) + self._followers(changed)
-            limits = {"goal": goal, "max_iter": max_iter}
+            batches = workers.map(partial(self._started, goal), members)
+            batches += self._followers(changed)
             n_iter = solve(batches, epsilon=self.epsilon, workers=workers, **limits)
             self.multiplier = batches[0].multiplier[0]
             for batch in batches:
@@ -212,13 +136,40 @@ class _Reduced:
         error = ball_error(squares if self.separate else squares.sum(), self.epsilon)
         return n_iter, np.max(error)
 
+    def _appraise(self):
+        """What neurons are worth in the objective and the ball, and the objective."""
+        size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
+        self.worth, self.size = size + self.multiplier * self.squares, size.sum()
+
+    def _solve_alone(self, limits, members):
+        """Solve the neurons of a batch, which shares no ball; returns the number of steps."""
+        batch = self._started(limits["goal"], members)
+        n_iter = solve([batch], **limits)
+        if self.separate:
+            self.multiplier[members] = batch.multiplier
+        batch.store()
+        return n_iter
+
+    def _started(self, goal, members):
+        """A batch that is ready to be solved."""
+        batch, normals, grams = self._cut_down(members)
+        batch.start(
+            normals,
+            grams,
+            np.broadcast_to(self.multiplier, len(self.worth))[members].copy(),
+            epsilon=self.epsilon[members] if self.separate else None,
+            goal=goal,
+            least=LEAST_BARRIER * goal * self.size * (self.worth[members] / self.worth.sum()),
+        )
+        return batch
+
     def _fits(self, changed):
         """Whether there is room for the matrices of these neurons at the same time."""
         everyone = np.array([[len(part) for part in parts] for parts in self.chosen])
         inputs, rows = everyone[changed].T
         # With what a step holds of vectors.
         size = np.sum(self.iterate.A.itemsize * inputs * (inputs + rows) + 100 * inputs + 50 * rows)
-        return size < _room(self.iterate, *everyone.T)
+        return size < bytes_left(self.iterate, *everyone.T)
 
     def _followers(self, changed):
         """All other neurons in batches without matrices."""
@@ -242,11 +193,11 @@ class _Reduced:
             first = last
         return batches
 
-    def _cut_down(self, members, multiplier, worth):
+    def _cut_down(self, members):
         """A batch of neurons, its normals and Gram matrices."""
         A, neurons = self.iterate.A, []
         n_inputs, n_rows = (
-            room(max(len(self.chosen[j][axis]) for j in members)) for axis in range(2)
+            fast_order(max(len(self.chosen[j][axis]) for j in members)) for axis in range(2)
         )
         normals = np.zeros((len(members), n_rows, n_inputs), A.dtype)
         grams = np.zeros((len(members), n_inputs, n_inputs), A.dtype)
@@ -255,26 +206,26 @@ class _Reduced:
             part = A.take(rows, axis=0).take(inputs, axis=1)
             normals[i, : len(rows), : len(inputs)] = part
             grams[i, : len(inputs), : len(inputs)] = self._gram(inputs, self.active[:, j])
-            self.neurons[j] = self._neuron(j, part, multiplier[i], worth[i])
+            self.neurons[j] = self._neuron(j, part)
             neurons.append(self.neurons[j])
         np.einsum("kii->ki", grams)[...] *= 1 + RIDGE * np.finfo(grams.dtype).eps
         return Batch(neurons), normals, grams
 
-    def _neuron(self, j, normals, multiplier, worth):
-        """A neuron where it stands, or a new one near the present weights."""
+    def _neuron(self, j, normals):
+        """A neuron near the present weights."""
         (inputs, rows), (excess, row_multiplier) = self.chosen[j], self.of_rows[j]
         return Neuron.near(
             inputs,
             rows,
             normals=normals,
             square=self.squares[j],
-            complementarity=worth * (LATER_BARRIER if self.complete[j] else FIRST_BARRIER),
+            complementarity=self.worth[j] * (LATER_BARRIER if self.complete[j] else FIRST_BARRIER),
             penalty=self.penalty[inputs, j],
             gradient=self.gradient[inputs, j],
             weights=self.weights[inputs, j],
             excess=excess,
             row_multiplier=row_multiplier,
-            multiplier=multiplier,
+            multiplier=self.multiplier[j] if self.separate else self.multiplier,
         )
 
     def _gram(self, inputs, active):

@@ -10,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 
-from ._lapack import factor_positive, solve_factored
+from ._newton_system import NewtonSystem, fast_order
 
 # The least complementarity that is aimed at, relative to the goal and to what a neuron is worth.
 LEAST_BARRIER = 0.3
@@ -25,8 +25,6 @@ DRIFT = 0.5
 NEARBY = 0.003
 # Share of the way to the boundary.
 DAMPING = 0.97
-# Orders of matrices that are not multiples of this cost more than the next that is.
-MULTIPLE = 8
 
 
 class Batch:
@@ -90,7 +88,11 @@ class Batch:
         least : ndarray of shape (k,)
             Complementarity that is small enough.
         """
-        self.system, self.multiplier, self.epsilon = _System(normals, gram), multiplier, epsilon
+        self.system, self.multiplier, self.epsilon = (
+            NewtonSystem(normals, gram),
+            multiplier,
+            epsilon,
+        )
         self.goal, self.least = goal, least
         self.reduction = np.full(len(self.neurons), FIRST_REDUCTION)
         self.settled_at[:] = np.nan
@@ -248,68 +250,6 @@ class Batch:
         return length, drift
 
 
-class _System:
-    """Newton systems: ``multiplier gram + diag(stiffness) + normals' diag(row_stiffness) normals``.
-
-    One for each neuron, in the precision of the data unless that will not do.
-    """
-
-    def __init__(self, normals, gram):
-        self.normals, self.gram = normals, gram
-
-    def part(self, some):
-        """Some of the systems."""
-        if len(some) == len(self.gram):
-            return self
-        return _System(self.normals[some], self.gram[some])
-
-    def combine(self, of_rows):
-        """Sums of normals, of shape (n_sums, k, n_inputs)."""
-        return np.moveaxis(of_rows @ self.normals, 1, 0)
-
-    def solve(self, multiplier, stiffness, row_stiffness, right, precision=None):
-        """Solve all systems.
-
-        Parameters
-        ----------
-        multiplier : ndarray of shape (k,)
-        stiffness : ndarray of shape (k, n_inputs)
-        row_stiffness : ndarray of shape (k, n_rows)
-        right : ndarray of shape (k, r, n_inputs)
-        precision : dtype, default=None
-            That of the data; where it does not suffice, double.
-
-        Returns
-        -------
-        d, change, rise : ndarray of shape (r, k, n_inputs) or (r, k, n_rows)
-            Solutions, and the products of Gram matrix and normals with them.
-        """
-        dtype = np.dtype(precision or self.gram.dtype)
-        parts = self.normals, self.gram, multiplier[:, None, None], stiffness
-        parts += (row_stiffness[:, :, None],)
-        d = right.astype(dtype)
-        solved = _solve_in(dtype, parts, d)
-        bad = np.flatnonzero(~solved)
-        if len(bad):
-            again = right[bad]
-            solved = _solve_in(np.dtype(np.float64), [part[bad] for part in parts], again)
-            d[bad] = np.where(solved[:, None, None], again, 0.0)
-        d = d.astype(self.gram.dtype)
-        products = d, d @ self.gram, d @ self.normals.transpose(0, 2, 1)
-        return [np.moveaxis(product, 1, 0) for product in products]
-
-
-def _solve_in(dtype, parts, right):
-    """Solve systems in a precision, in place; returns which of them could be."""
-    normals, gram, multiplier, stiffness, row_stiffness = parts
-    matrices = np.multiply(gram, multiplier, dtype=dtype, casting="same_kind")
-    matrices += normals.transpose(0, 2, 1) @ (row_stiffness.astype(dtype) * normals)
-    np.einsum("kii->ki", matrices)[...] += stiffness
-    solved = factor_positive(matrices)
-    solve_factored(matrices, right)
-    return solved
-
-
 def solve(batches, *, epsilon=None, goal, max_iter, workers=None):
     """Newton steps until all neurons that have a system have settled.
 
@@ -377,14 +317,9 @@ def ball_error(square, epsilon):
 
 
 def _padded(arrays, pads):
-    """Arrays of shape (n, size) as one of shape (n, n_arrays, room)."""
-    result = np.empty((len(pads), len(arrays), room(max(array.shape[1] for array in arrays))))
+    """Arrays of shape (n, size) as one, of shape (n, n_arrays, largest size)."""
+    result = np.empty((len(pads), len(arrays), fast_order(max(array.shape[1] for array in arrays))))
     result[...] = np.reshape(pads, (-1, 1, 1))
     for i, array in enumerate(arrays):
         result[:, i, : array.shape[1]] = array
     return result
-
-
-def room(size):
-    """The next size with which LAPACK is fast."""
-    return -(-size // MULTIPLE) * MULTIPLE

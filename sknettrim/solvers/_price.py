@@ -1,0 +1,66 @@
+"""Whether the end of a strict layer is worth its price, in time and in memory."""
+
+import numpy as np
+from scipy import sparse
+
+# What is taken beyond the inputs with a weight, and beyond the rows with a multiplier: a factor,
+# and a number.
+MORE_INPUTS = 1.05, 30
+MORE_ROWS = 1.3, 16
+# Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
+# rows can be alike on the inputs that matter, and share a multiplier.
+SMALL_MATRIX = 4_000
+# Of all rounds together, on average: most neurons take part in the first only.
+TYPICAL_STEPS = 12
+# Operations of products that take as long as what ADMM does with one response besides.
+ELEMENTWISE = 1000
+# Bytes relative to inputs and responses in double precision, with what ADMM holds; or of the end
+# alone, no more than nobody misses.
+MOST_MEMORY = 3.0
+LITTLE_MEMORY = 32e6
+# Elements of the matrices of neurons that are solved together.
+BATCH = 1 << 18
+
+
+def worthwhile(iterate, n_iter):
+    """Whether the end is cheaper than so many iterations of ADMM, and small enough to hold.
+
+    Counted in floating-point operations of single precision: those of double precision take twice
+    the time, and each step of a neuron some time of its own.
+    """
+    if not iterate.problem.strict or sparse.issparse(iterate.A) or iterate.inverse.wide:
+        return False
+    n, m = iterate.S.shape
+    p = iterate.A.shape[1]
+    n_active = np.count_nonzero(iterate.problem.active, axis=0)
+    inputs, rows = numbers(iterate)
+    step = 4.0 * inputs**2 * (rows + inputs / 3) + 3e7
+    # In two rounds, mostly.
+    start = 4.0 * inputs**2 * np.minimum(n_active, n - n_active)
+    affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
+    fits = bytes_left(iterate, inputs, rows) > 0
+    return fits and np.sum(TYPICAL_STEPS * step + start) < affordable
+
+
+def bytes_left(iterate, inputs, rows):
+    """Bytes that are left for matrices of neurons with so many inputs and rows."""
+    n, m = iterate.S.shape
+    # Vectors of all neurons, matrices of those at work, and a few matrices of responses.
+    size = np.sum(150 * inputs + 100 * rows) + 2 * iterate.S.nbytes
+    at_work = min(iterate.workers.n_threads * BATCH, np.sum(inputs * np.maximum(inputs, rows)))
+    size += 6 * at_work * iterate.A.itemsize
+    held = iterate.A.nbytes + 3 * iterate.S.nbytes
+    # A copy, where neurons were left out.
+    held += iterate.problem.Y.nbytes * iterate.problem.Y.flags.owndata
+    return max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY) - size
+
+
+def numbers(iterate):
+    """How many inputs and rows of each neuron to take."""
+    weights = np.count_nonzero(iterate.Z, axis=0)
+    binding = np.count_nonzero((iterate.a > 0) & ~iterate.problem.active, axis=0)
+    factor, more = MORE_INPUTS
+    inputs = np.minimum(factor * weights + more, len(iterate.Z))
+    factor, more = MORE_ROWS
+    most = np.maximum(factor * inputs + more, SMALL_MATRIX / inputs)
+    return inputs, np.minimum(factor * binding + more, most)
