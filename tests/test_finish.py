@@ -202,6 +202,17 @@ def test_it_is_worthwhile_with_many_rows_only():
     assert not asked(8000, matched=True)
 
 
+def test_near_the_proof_few_iterations_are_left_to_save(monkeypatch):
+    """Once a proof has told how far it is; until then nobody knows, and the longer it may take."""
+    expected = []
+    monkeypatch.setattr(admm, "worthwhile", lambda _, n_iter: expected.append(n_iter))
+    A, Y = layer_like_a_hidden_one(0, n=400)
+    result = trim_layer(A, Y, epsilon=0.3)
+    assert result.converged
+    assert len(expected) > 3
+    assert expected[-1] < expected[0] / 2
+
+
 def test_it_is_not_for_sparse_inputs_nor_for_few_rows():
     layer = random_layer(0, n=60, strict=True)
     problem = layer.problem("csr")

@@ -129,6 +129,17 @@ def test_high_accuracy(program, seed):
     assert proof.objective == pytest.approx(layer.conic()[0], rel=1e-6 + CONIC)
 
 
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if "strict" not in name])
+def test_balls_are_met(name, storage, seed):
+    """The last iterate is scaled to them, and leaves none of the tolerance to the constraints."""
+    layer = random_layer(seed, n=80, p=12, m=3, **PROGRAMS[name])
+    problem = reduce(layer.problem(storage)).problem
+    solution = admm.solve(problem, tol=1e-3, max_iter=2000)
+    deviation = problem.deviation(problem.responses(solution.U, solution.c))
+    np.testing.assert_allclose(problem.residual(deviation), problem.epsilon, rtol=2.5e-4)
+
+
 def test_zeros_are_exact(program, solver, seed):
     """A weight whose dual constraint is slack has to be zero, and is 0.0, not merely small."""
     layer = random_layer(seed, n=80, p=12, m=3, **program)

@@ -53,10 +53,17 @@ USUAL_ITERATIONS = 50
 WORTH = 0.6
 # ADMM is left when its rate of convergence promises more iterations than this in all.
 PATIENCE = 600
+# Growth of weights, to meet the ball, that is small enough to tell nothing new.
+FARTHEST_GROWTH = 0.1
 # Checks over which that rate is measured.
 WINDOW = 16
 # Single precision is asked for no more than this.
 SINGLE_PRECISION_TOL = 1e-4
+# Residuals that are this share of the tolerance mostly make a proof.
+PROMISING = 0.7
+# Checks that tell the present rate of convergence of a strict layer; it slows down by this factor.
+RECENT = 4
+SLOWING = 2.0
 # What is proven should fall with the residuals; where their ratio grows by this factor, what is
 # left are rounding errors.
 DIGITS_LOST = 2.0
@@ -144,7 +151,7 @@ class Outcome(Enum):
 
 def _run(iterate, tol, n_iter, max_iter, verbose):
     """Iterate until there is a reason not to; returns it, and the point reached."""
-    history, goal, balance_at = [], tol, n_iter + BALANCE_EVERY
+    history, goal, balance_at = [], PROMISING * tol, n_iter + BALANCE_EVERY
     first, ratio, finish_at = n_iter, np.inf, n_iter + FINISH_AFTER[iterate.warm]
     while n_iter < max_iter:
         steps = min(CHECK_EVERY, max_iter - n_iter)
@@ -155,16 +162,19 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
         if not error <= DIVERGED * max(min(history), tol):
             return Outcome.DIVERGED, iterate.solution(n_iter)
         if error <= goal:
-            proven = iterate.proven_error()
+            solution, proven = iterate.proven(n_iter)
             if proven <= tol:
-                return Outcome.PROVEN, iterate.solution(n_iter)
+                return Outcome.PROVEN, solution
             if proven / error > DIGITS_LOST * ratio:
                 return Outcome.OUT_OF_DIGITS, iterate.solution(n_iter)
             ratio = proven / error
             goal = min(0.9 * error, error * tol / proven)
         if finish_at <= n_iter < max_iter:
             finish_at += BALANCE_EVERY
-            if worthwhile(iterate, _expected_iterations(iterate, n_iter - first)):
+            expected = _usual_iterations(iterate, n_iter - first)
+            if np.isfinite(ratio):
+                expected = min(expected, SLOWING * _iterations_to_go(history, goal, RECENT))
+            if worthwhile(iterate, expected):
                 finished = finish(iterate, tol, n_iter, max_iter, verbose)
                 if finished is not None:
                     return Outcome.PROVEN, finished
@@ -181,18 +191,18 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
     return Outcome.OUT_OF_ITERATIONS, iterate.solution(n_iter)
 
 
-def _expected_iterations(iterate, n_iter):
-    """How many more a strict layer takes, about."""
+def _usual_iterations(iterate, n_iter):
+    """How many more a strict layer takes, as long as no proof tells how near it is."""
     n_rows, n_inputs = iterate.A.shape
     return max(USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs) - n_iter, n_iter / WORTH)
 
 
-def _iterations_to_go(history, goal):
+def _iterations_to_go(history, goal, window=WINDOW):
     """Extrapolation of the residuals to `goal`, at the rate of the last few checks."""
     if history[-1] == 0:
         # A fixed point in this precision, that is not good enough.
         return np.inf
-    window = min(WINDOW, len(history) - 1)
+    window = min(window, len(history) - 1)
     rate = np.log(history[-1 - window] / history[-1]) / (window * CHECK_EVERY)
     missing = np.log(history[-1] / goal)
     return 0.0 if missing <= 0 else missing / rate if rate > 0 else np.inf
@@ -374,10 +384,39 @@ class _Iterate:
         self.a /= self.a.dtype.type(factor_S)
         self.b /= self.b.dtype.type(factor_Z)
 
-    def proven_error(self):
-        """What the problem certifies of the point reached."""
-        point = self.solution(0)
-        return self.problem.certify(point.U, point.c, point.Xi).error()
+    def proven(self, n_iter):
+        """The point reached, on the ball if it can be, and the error that the problem certifies."""
+        solution = self.solution(n_iter)
+        if not self.problem.strict:
+            solution = self._on_the_ball(solution)
+        error = self.problem.certify(solution.U, solution.c, solution.Xi).error()
+        return solution, error
+
+    def _on_the_ball(self, solution):
+        """Scale the weights so that the ball is met.
+
+        Near the optimum, what that adds to the objective is what the excess is worth: a point on
+        the ball shows how near it is.
+        """
+        intercept = self.Z[-1] / self.column_scale[-1].astype(self.Z.dtype)
+
+        def over(rows):
+            fit = self.A[rows, :-1] @ self.Z[:-1]
+            deviation = fit + intercept - self.target[rows]
+            outside = self.problem.active[rows] | (deviation > 0)
+            deviation *= outside
+            fit *= outside
+            return tuple(
+                np.einsum("ij,ij->j", one, other, dtype=np.float64)
+                for one, other in ((deviation, deviation), (deviation, fit), (fit, fit))
+            )
+
+        sums = self.workers.total(over, self.rows)
+        if not self.problem.per_neuron:
+            sums = [part.sum() for part in sums]
+        growth = _growth(*sums, self.epsilon.astype(np.float64))
+        mean_response = self.mean @ solution.U
+        return replace(solution, U=solution.U * (1 + growth), c=solution.c - growth * mean_response)
 
     def solution(self, n_iter):
         """The sparse copy of the weights, and the dual point, in the units of the problem."""
@@ -388,6 +427,17 @@ class _Iterate:
         weights = weights * (self.target_scale / self.column_scale[:, None])
         U, c = weights[:-1], weights[-1]
         return Solution(U, c - self.mean @ U, Xi, n_iter, (self.rho_S, self.rho_Z))
+
+
+def _growth(square, slope, curvature, epsilon):
+    """By how much to grow weights to meet the ball; zero where that is not near.
+
+    The ball measures ``square + 2 slope growth + curvature growth^2``.
+    """
+    excess = square - epsilon**2
+    root = np.sqrt(np.maximum(slope**2 - curvature * excess, 0.0))
+    growth = excess / np.where(slope < 0, root - slope, np.inf)
+    return np.where(np.abs(growth) <= FARTHEST_GROWTH, growth, 0.0)
 
 
 def _square(array, per_column):
