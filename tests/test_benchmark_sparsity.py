@@ -117,18 +117,25 @@ def test_ours_at_wanted_numbers(layer, name, activation):
         assert found < allowed * np.linalg.norm(target)
 
 
-def test_one_method_beside_another():
-    def record(method, seed, discrepancy, score):
-        return {
-            "network": "net",
-            "method": method,
-            "seed": seed,
-            "density": 0.1,
-            "discrepancy": discrepancy,
-            "score": score,
-        }
+def record(method, seed, discrepancy, score, density=0.1):
+    return {
+        "network": "net",
+        "method": method,
+        "seed": seed,
+        "density": density,
+        "discrepancy": discrepancy,
+        "score": score,
+        "seconds": 1.0,
+    }
 
+
+def test_one_method_beside_another():
     records = [record("a", 0, 0.1, 0.9), record("a", 1, 0.3, 0.7)]
     records += [record("b", 0, 0.2, 0.8), record("b", 1, 0.6, 0.4)]
     line = report.comparison(records, "a", "b").splitlines()[-1]
     assert line == "| net | 0.50, +0.200 ± 0.100 | 0.50 |"
+
+
+def test_lines_go_from_the_densest_to_the_sparsest_whatever_was_run_last():
+    records = [record("a", 0, 0.1, 0.9, density) for density in (0.2, 0.1, 0.5)]
+    assert list(report._means(records)["net"]["a"]) == [0.5, 0.2, 0.1]

@@ -107,7 +107,7 @@ def draw(records, path):
 
 
 def _means(records):
-    """``{network: {method: {density: means over seeds}}}``, in the order of the records."""
+    """``{network: {method: {density: means over seeds}}}``, densities from the largest down."""
     groups = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for record in records:
         groups[record["network"]][record["method"]][record["density"]].append(record)
@@ -118,7 +118,7 @@ def _means(records):
                     value: fmean(record[value] for record in cell)
                     for value in ("discrepancy", "score", "seconds")
                 }
-                for density, cell in cells.items()
+                for density, cell in sorted(cells.items(), reverse=True)
             }
             for method, cells in methods.items()
         }
