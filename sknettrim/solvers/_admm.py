@@ -22,6 +22,7 @@ from .._problem import centred, column_norms
 from .._threads import Workers
 from ._base import Solution, spread, zero
 from ._compress import compress
+from ._feasible import growth_to_the_ball, within_penalties
 from ._finish import finish
 from ._newton import refine
 from ._price import worthwhile
@@ -53,20 +54,20 @@ USUAL_ITERATIONS = 50
 WORTH = 0.6
 # ADMM is left when its rate of convergence promises more iterations than this in all.
 PATIENCE = 600
-# Growth of weights, to meet the ball, that is small enough to tell nothing new.
-FARTHEST_GROWTH = 0.1
 # Checks over which that rate is measured.
 WINDOW = 16
 # Single precision is asked for no more than this.
 SINGLE_PRECISION_TOL = 1e-4
-# Residuals that are this share of the tolerance mostly make a proof.
-PROMISING = 0.7
+# Residuals, relative to the tolerance, that mostly make a proof: of strict layers, and of others.
+PROMISING = 0.7, 2.0
+# What is proven falls faster than residuals do, by about this factor until it suffices.
+HASTE = 1.2
 # Checks that tell the present rate of convergence of a strict layer; it slows down by this factor.
 RECENT = 4
 SLOWING = 2.0
 # What is proven should fall with the residuals; where their ratio grows by this factor, what is
 # left are rounding errors.
-DIGITS_LOST = 2.0
+DIGITS_LOST = 4.0
 # Residuals this many times the smallest so far do not come back, as where no weights satisfy the
 # constraints and multipliers grow without end.
 DIVERGED = 1e3
@@ -151,7 +152,8 @@ class Outcome(Enum):
 
 def _run(iterate, tol, n_iter, max_iter, verbose):
     """Iterate until there is a reason not to; returns it, and the point reached."""
-    history, goal, balance_at = [], PROMISING * tol, n_iter + BALANCE_EVERY
+    goal = PROMISING[not iterate.problem.strict] * tol
+    history, balance_at = [], n_iter + BALANCE_EVERY
     first, ratio, finish_at = n_iter, np.inf, n_iter + FINISH_AFTER[iterate.warm]
     while n_iter < max_iter:
         steps = min(CHECK_EVERY, max_iter - n_iter)
@@ -168,7 +170,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
             if proven / error > DIGITS_LOST * ratio:
                 return Outcome.OUT_OF_DIGITS, iterate.solution(n_iter)
             ratio = proven / error
-            goal = min(0.9 * error, error * tol / proven)
+            goal = error * min(0.9, HASTE * tol / proven)
         if finish_at <= n_iter < max_iter:
             finish_at += BALANCE_EVERY
             expected = _usual_iterations(iterate, n_iter - first)
@@ -181,7 +183,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
                 finish_at = np.inf
         if n_iter - first >= WARM_UP and n_iter + _iterations_to_go(history, goal) > PATIENCE:
             # Near the goal it is the last digits that are slow.
-            outcome = Outcome.SLOW if np.isinf(ratio) else Outcome.OUT_OF_DIGITS
+            outcome = Outcome.OUT_OF_DIGITS if min(history) <= tol else Outcome.SLOW
             return outcome, iterate.solution(n_iter)
         if n_iter >= balance_at:
             if verbose > 1:
@@ -385,38 +387,15 @@ class _Iterate:
         self.b /= self.b.dtype.type(factor_Z)
 
     def proven(self, n_iter):
-        """The point reached, on the ball if it can be, and the error that the problem certifies."""
+        """The point reached, as feasible as it can be made, and the error that is certified."""
         solution = self.solution(n_iter)
         if not self.problem.strict:
-            solution = self._on_the_ball(solution)
+            growth = growth_to_the_ball(self)
+            U, c = solution.U, solution.c
+            Xi = within_penalties(self, solution.Xi)
+            solution = replace(solution, U=U * (1 + growth), c=c - growth * (self.mean @ U), Xi=Xi)
         error = self.problem.certify(solution.U, solution.c, solution.Xi).error()
         return solution, error
-
-    def _on_the_ball(self, solution):
-        """Scale the weights so that the ball is met.
-
-        Near the optimum, what that adds to the objective is what the excess is worth: a point on
-        the ball shows how near it is.
-        """
-        intercept = self.Z[-1] / self.column_scale[-1].astype(self.Z.dtype)
-
-        def over(rows):
-            fit = self.A[rows, :-1] @ self.Z[:-1]
-            deviation = fit + intercept - self.target[rows]
-            outside = self.problem.active[rows] | (deviation > 0)
-            deviation *= outside
-            fit *= outside
-            return tuple(
-                np.einsum("ij,ij->j", one, other, dtype=np.float64)
-                for one, other in ((deviation, deviation), (deviation, fit), (fit, fit))
-            )
-
-        sums = self.workers.total(over, self.rows)
-        if not self.problem.per_neuron:
-            sums = [part.sum() for part in sums]
-        growth = _growth(*sums, self.epsilon.astype(np.float64))
-        mean_response = self.mean @ solution.U
-        return replace(solution, U=solution.U * (1 + growth), c=solution.c - growth * mean_response)
 
     def solution(self, n_iter):
         """The sparse copy of the weights, and the dual point, in the units of the problem."""
@@ -427,17 +406,6 @@ class _Iterate:
         weights = weights * (self.target_scale / self.column_scale[:, None])
         U, c = weights[:-1], weights[-1]
         return Solution(U, c - self.mean @ U, Xi, n_iter, (self.rho_S, self.rho_Z))
-
-
-def _growth(square, slope, curvature, epsilon):
-    """By how much to grow weights to meet the ball; zero where that is not near.
-
-    The ball measures ``square + 2 slope growth + curvature growth^2``.
-    """
-    excess = square - epsilon**2
-    root = np.sqrt(np.maximum(slope**2 - curvature * excess, 0.0))
-    growth = excess / np.where(slope < 0, root - slope, np.inf)
-    return np.where(np.abs(growth) <= FARTHEST_GROWTH, growth, 0.0)
 
 
 def _square(array, per_column):
