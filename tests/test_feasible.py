@@ -11,6 +11,12 @@ from sknettrim.solvers import _feasible as feasible
 SETTINGS = {"budget": ({"strict": False}, 30, 0.95), "matched": ({"matched": True}, 10, 0.7)}
 
 
+@pytest.fixture(autouse=True)
+def at_any_price(monkeypatch):
+    """These layers are too small for it to be worth its price."""
+    monkeypatch.setattr(feasible, "WORTH", np.inf)
+
+
 def after(layer, storage="dense", dtype=np.float64, n_iter=10):
     """ADMM after a few iterations."""
     iterate = admm._Iterate(layer.problem(storage, dtype), None, dtype)
