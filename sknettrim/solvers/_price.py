@@ -14,10 +14,10 @@ SMALL_MATRIX = 4_000
 TYPICAL_STEPS = 12
 # Operations of products that take as long as what ADMM does with one response besides.
 ELEMENTWISE = 1000
-# Bytes relative to inputs and responses in double precision, with what ADMM holds; or of the end
-# alone, no more than nobody misses.
-MOST_MEMORY = 3.0
-LITTLE_MEMORY = 32e6
+# Bytes relative to inputs and responses in double precision, with what ADMM holds, so that in all
+# they stay below three; or of the end alone, no more than nobody misses.
+MOST_MEMORY = 2.8
+LITTLE_MEMORY = 24e6
 # Elements of the matrices of neurons that are solved together.
 BATCH = 1 << 18
 
