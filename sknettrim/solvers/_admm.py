@@ -22,7 +22,7 @@ from .._problem import centred, column_norms
 from .._threads import Workers
 from ._base import Solution, spread, zero
 from ._compress import compress
-from ._feasible import growth_to_the_ball, within_penalties
+from ._feasible import mended
 from ._finish import finish
 from ._newton import refine
 from ._price import worthwhile
@@ -66,7 +66,7 @@ HASTE = 1.2
 RECENT = 4
 SLOWING = 2.0
 # What is proven should fall with the residuals; where their ratio grows by this factor, what is
-# left are rounding errors.
+# left are rounding errors. It may triple where a dual point could be mended before, and cannot be.
 DIGITS_LOST = 4.0
 # Residuals this many times the smallest so far do not come back, as where no weights satisfy the
 # constraints and multipliers grow without end.
@@ -390,10 +390,7 @@ class _Iterate:
         """The point reached, as feasible as it can be made, and the error that is certified."""
         solution = self.solution(n_iter)
         if not self.problem.strict:
-            growth = growth_to_the_ball(self)
-            U, c = solution.U, solution.c
-            Xi = within_penalties(self, solution.Xi)
-            solution = replace(solution, U=U * (1 + growth), c=c - growth * (self.mean @ U), Xi=Xi)
+            solution = mended(self, solution)
         error = self.problem.certify(solution.U, solution.c, solution.Xi).error()
         return solution, error
 

@@ -6,16 +6,29 @@ and scales the other until the worst of its slopes is within its penalty. Both a
 less than what iterations would cost.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ._lapack import factor_positive, solve_factored
+from ._price import BATCH
 
 # Growth of weights, to meet the ball, that is small enough to tell nothing new.
 FARTHEST_GROWTH = 0.1
-# Elements of the Gram matrices that are factored at a time.
-BATCH = 1 << 18
 # Operations of an iteration's products that factorisations may take; theirs are the slower ones.
 WORTH = 0.1
+
+
+def mended(iterate, solution):
+    """The solution of an ADMM iterate whose layer is not strict, as feasible as it can be made."""
+    growth, U = growth_to_the_ball(iterate), solution.U
+    return replace(
+        solution,
+        U=U * (1 + growth),
+        # The intercept of centred inputs stays.
+        c=solution.c - growth * (iterate.mean @ U),
+        Xi=within_penalties(iterate, solution.Xi),
+    )
 
 
 def growth_to_the_ball(iterate):
@@ -53,7 +66,7 @@ def _growth(square, slope, curvature, epsilon):
 
 
 def within_penalties(iterate, Xi):
-    """`Xi` with the slopes that exceed their penalty moved back to it.
+    """`Xi`, changed in place, with the slopes that exceed their penalty moved back to it.
 
     By the shortest move, along the inputs that they belong to, on the rows where a neuron has a
     multiplier or may have one. The Gram matrix over these rows is taken as their share of that over
