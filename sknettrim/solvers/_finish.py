@@ -6,13 +6,11 @@ multipliers. An interior-point method solves the program that is left in a few s
 program misses is found by one pass over the data, and joins it.
 """
 
-from functools import partial
-
 import numpy as np
 
-from ._interior_point import LEAST_BARRIER, NEARBY, Batch, ball_error, shared_move, solve
-from ._neuron import Neuron
-from ._newton_system import fast_order
+from ._interior_point import LEAST_BARRIER, NEARBY, ball_error, follow, solve
+from ._newton_system import NewtonSystem, fast_order
+from ._point import Point
 from ._price import BATCH, bytes_left, numbers
 
 # Inputs with a slope of this share of their penalty join where some exceed it by TOO_STEEP.
@@ -89,7 +87,7 @@ class _Reduced:
             self._choose(j, int(inputs), int(rows))
             for j, (inputs, rows) in enumerate(zip(*numbers(iterate), strict=True))
         ]
-        self.neurons = [None] * len(self.chosen)
+        self.point = None
         self.complete = np.zeros(len(self.chosen), dtype=bool)
         self._take_rows(self._respond(), iterate.a, iterate.rho_S)
 
@@ -119,72 +117,78 @@ class _Reduced:
         the ball.
         """
         self._appraise()
-        workers, limits = self.iterate.workers, {"goal": goal, "max_iter": max_iter}
-        members = self._batches(changed)
-        if self.separate or not self._fits(changed):
-            n_iter = max(workers.map(partial(self._solve_alone, limits), members))
-            if not self.separate:
-                self._follow()
-        else:
-            batches = workers.map(partial(self._started, goal), members)
-            batches += self._followers(changed)
-            n_iter = solve(batches, epsilon=self.epsilon, workers=workers, **limits)
-            self.multiplier = batches[0].multiplier[0]
-            for batch in batches:
-                batch.store()
-        squares = np.array([neuron.square for neuron in self.neurons])
-        error = ball_error(squares if self.separate else squares.sum(), self.epsilon)
-        return n_iter, np.max(error)
+        self._renew(changed)
+        point, groups = self.point, self._groups(changed)
+        given = not self.separate and len(groups) > 1
+        least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
+        n_iter = 0
+        for batches in groups:
+            members = np.concatenate(batches)
+            if not (self.separate or given):
+                members = np.append(members, self._others(changed))
+            part = point.part(members)
+            steps = solve(
+                part,
+                self._systems(part, members, batches),
+                epsilon=self.epsilon[members] if self.separate else None if given else self.epsilon,
+                goal=goal,
+                least=least[members],
+                max_iter=max_iter,
+                workers=self.iterate.workers,
+            )
+            n_iter = max(n_iter, steps)
+            point.put(members, part, slice(None))
+        if given:
+            follow(point, self.epsilon)
+        self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
+        square = point.square if self.separate else point.square.sum()
+        return n_iter, np.max(ball_error(square, self.epsilon))
 
     def _appraise(self):
         """What neurons are worth in the objective and the ball, and the objective."""
         size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
         self.worth, self.size = size + self.multiplier * self.squares, size.sum()
 
-    def _solve_alone(self, limits, members):
-        """Solve the neurons of a batch, which shares no ball; returns the number of steps."""
-        batch = self._started(limits["goal"], members)
-        n_iter = solve([batch], **limits)
-        if self.separate:
-            self.multiplier[members] = batch.multiplier
-        batch.store()
-        return n_iter
+    def _renew(self, changed):
+        """Room for what is chosen: some neurons with the present weights, others as they were."""
+        before, (n_inputs, n_rows) = self.point, self._counts()
+        inputs = np.concatenate([parts[0] for parts in self.chosen])
+        self.places = inputs, np.repeat(np.arange(len(n_inputs)), n_inputs)
+        self.point = point = Point(n_inputs, n_rows, self.penalty[self.places])
+        point.weights[point.has_input] = self.weights[self.places]
+        point.gradient[point.has_input] = self.gradient[self.places]
+        excess, multiplier = (np.concatenate(parts) for parts in zip(*self.of_rows, strict=True))
+        point.excess[point.has_row], point.row_multiplier[point.has_row] = excess, multiplier
+        point.square[:], point.multiplier[:] = self.squares, self.multiplier
+        if before is not None:
+            others = self._others(changed)
+            point.put(others, before, others)
 
-    def _started(self, goal, members):
-        """A batch that is ready to be solved."""
-        batch, normals, grams = self._cut_down(members)
-        batch.start(
-            normals,
-            grams,
-            np.broadcast_to(self.multiplier, len(self.worth))[members].copy(),
-            epsilon=self.epsilon[members] if self.separate else None,
-            goal=goal,
-            least=LEAST_BARRIER * goal * self.size * (self.worth[members] / self.worth.sum()),
-        )
-        return batch
+    def _others(self, changed):
+        return np.setdiff1d(np.arange(len(self.chosen)), changed)
 
-    def _fits(self, changed):
-        """Whether there is room for the matrices of these neurons at the same time."""
-        everyone = np.array([[len(part) for part in parts] for parts in self.chosen])
-        inputs, rows = everyone[changed].T
-        # With what a step holds of vectors.
-        size = np.sum(self.iterate.A.itemsize * inputs * (inputs + rows) + 100 * inputs + 50 * rows)
-        return size < bytes_left(self.iterate, *everyone.T)
+    def _counts(self):
+        """Numbers of inputs and of rows of each neuron."""
+        return np.array([[len(part) for part in parts] for parts in self.chosen]).T
 
-    def _followers(self, changed):
-        """All other neurons in batches without matrices."""
-        others = np.setdiff1d(np.arange(len(self.neurons)), changed)
-        return [
-            Batch([self.neurons[j] for j in members], self.multiplier)
-            for members in self._batches(others)
-        ]
+    def _groups(self, members):
+        """Batches of neurons, in groups for whose matrices there is room."""
+        everyone = self._counts()
+        room, taken, groups = bytes_left(self.iterate, *everyone), 0, [[]]
+        for batch in self._batches(members):
+            inputs, rows = everyone[:, batch].max(axis=1)
+            size = self.iterate.A.itemsize * len(batch) * inputs * (inputs + rows)
+            if taken + size > room and len(groups[-1]) >= self.iterate.workers.n_threads:
+                groups.append([])
+                taken = 0
+            groups[-1].append(batch)
+            taken += size
+        return groups
 
     def _batches(self, members):
         """Neurons of about the same size together, the largest first."""
-        if len(members) == 0:
-            return []
-        n_inputs, n_rows = np.array([[len(part) for part in self.chosen[j]] for j in members]).T
-        order = np.asarray(members)[np.lexsort([n_rows, n_inputs // ALIKE])[::-1]]
+        n_inputs, n_rows = self._counts()[:, members]
+        order = members[np.lexsort([n_rows, n_inputs // ALIKE])[::-1]]
         batches, first = [], 0
         while first < len(order):
             size, rows = (max(1, len(part)) for part in self.chosen[order[first]])
@@ -193,40 +197,33 @@ class _Reduced:
             first = last
         return batches
 
-    def _cut_down(self, members):
-        """A batch of neurons, its normals and Gram matrices."""
-        A, neurons = self.iterate.A, []
-        n_inputs, n_rows = (
-            fast_order(max(len(self.chosen[j][axis]) for j in members)) for axis in range(2)
-        )
-        normals = np.zeros((len(members), n_rows, n_inputs), A.dtype)
-        grams = np.zeros((len(members), n_inputs, n_inputs), A.dtype)
-        for i, j in enumerate(members):
-            inputs, rows = self.chosen[j]
-            part = A.take(rows, axis=0).take(inputs, axis=1)
-            normals[i, : len(rows), : len(inputs)] = part
-            grams[i, : len(inputs), : len(inputs)] = self._gram(inputs, self.active[:, j])
-            self.neurons[j] = self._neuron(j, part)
-            neurons.append(self.neurons[j])
-        np.einsum("kii->ki", grams)[...] *= 1 + RIDGE * np.finfo(grams.dtype).eps
-        return Batch(neurons), normals, grams
+    def _systems(self, point, members, batches):
+        """The systems of batches of neurons, the first of a point, moved inside their bounds."""
+        ends = np.cumsum([len(batch) for batch in batches])
+        places = np.split(np.arange(ends[-1]), ends[:-1])
+        systems = self.iterate.workers.map(self._cut_down, batches, places)
+        slopes = np.zeros((ends[-1], point.weights.shape[1]))
+        for system in systems:
+            n_rows, n_inputs = system.normals.shape[1:]
+            multipliers = (point.row_multiplier * point.has_row)[system.neurons, None, :n_rows]
+            slopes[system.neurons, :n_inputs] = system.combine(multipliers)[:, 0]
+        solved = members[: ends[-1]]
+        share = np.where(self.complete[solved], LATER_BARRIER, FIRST_BARRIER)
+        point.centre(slice(ends[-1]), slopes, share * self.worth[solved])
+        return systems
 
-    def _neuron(self, j, normals):
-        """A neuron near the present weights."""
-        (inputs, rows), (excess, row_multiplier) = self.chosen[j], self.of_rows[j]
-        return Neuron.near(
-            inputs,
-            rows,
-            normals=normals,
-            square=self.squares[j],
-            complementarity=self.worth[j] * (LATER_BARRIER if self.complete[j] else FIRST_BARRIER),
-            penalty=self.penalty[inputs, j],
-            gradient=self.gradient[inputs, j],
-            weights=self.weights[inputs, j],
-            excess=excess,
-            row_multiplier=row_multiplier,
-            multiplier=self.multiplier[j] if self.separate else self.multiplier,
-        )
+    def _cut_down(self, batch, places):
+        """The systems of neurons with these places in a point."""
+        A = self.iterate.A
+        n_inputs, n_rows = (fast_order(counts.max()) for counts in self._counts()[:, batch])
+        normals = np.zeros((len(batch), n_rows, n_inputs), A.dtype)
+        grams = np.zeros((len(batch), n_inputs, n_inputs), A.dtype)
+        for normal, gram, j in zip(normals, grams, batch, strict=True):
+            inputs, rows = self.chosen[j]
+            normal[: len(rows), : len(inputs)] = A.take(rows, axis=0).take(inputs, axis=1)
+            gram[: len(inputs), : len(inputs)] = self._gram(inputs, self.active[:, j])
+        np.einsum("kii->ki", grams)[...] *= 1 + RIDGE * np.finfo(grams.dtype).eps
+        return NewtonSystem(places, normals, grams)
 
     def _gram(self, inputs, active):
         """Gram matrix of some inputs over the active rows: from all rows, where most are active."""
@@ -238,17 +235,6 @@ class _Reduced:
             gathered.take(inputs, axis=1, out=part[i : i + GATHERED], mode="clip")
         gram = part.T @ part
         return gram if few else self.iterate.inverse.gram[inputs][:, inputs] - gram
-
-    def _follow(self):
-        """Move the multiplier to where the ball is met, and with it what has settled."""
-        batches = self._followers([])
-        for batch in batches:
-            batch.direct()
-        move = shared_move(batches, self.epsilon)
-        for batch in batches:
-            batch.advance(move)
-            batch.store()
-        self.multiplier = self.multiplier + move
 
     def _respond(self):
         """Responses to the present weights; keeps what the ball has to do with them."""
@@ -274,9 +260,8 @@ class _Reduced:
 
         Returns the neurons they belong to, and an estimate of the gap that they leave.
         """
-        for j, neuron in enumerate(self.neurons):
-            self.weights[:, j] = 0
-            self.weights[neuron.inputs, j] = neuron.weights
+        self.weights[...] = 0
+        self.weights[self.places] = self.point.weights[self.point.has_input]
         S = self._respond()
         slopes, loss = self._slopes_and_loss(S)
         steep = slopes.max(axis=0) > 1 + TOO_STEEP
@@ -289,18 +274,18 @@ class _Reduced:
 
     def stale(self):
         """Neurons that are not optimal, or were so at another multiplier only."""
-        settled_at = np.array([neuron.settled_at for neuron in self.neurons])
-        near = np.abs(settled_at - self.multiplier) <= NEARBY * self.multiplier
+        near = np.abs(self.point.settled_at - self.multiplier) <= NEARBY * self.multiplier
         return np.flatnonzero(~near | self.steep)
 
     def _slopes_and_loss(self, S):
         """Slopes of all weights relative to their penalties, and the gap that they leave."""
         A, target = self.iterate.A, self.iterate.target
         slopes = self.gradient * np.asarray(self.multiplier, dtype=S.dtype)
-        slack = np.zeros(len(self.neurons))
-        for j, neuron in enumerate(self.neurons):
-            slopes[:, j] += neuron.row_multiplier @ A[neuron.rows]
-            slack[j] = neuron.row_multiplier @ (S[neuron.rows, j] - target[neuron.rows, j])
+        slack = np.zeros(len(self.chosen))
+        for j, (_, rows) in enumerate(self.chosen):
+            multiplier = self._multiplier_of_rows(j)
+            slopes[:, j] += multiplier @ A[rows]
+            slack[j] = multiplier @ (S[rows, j] - target[rows, j])
         proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             np.abs(slopes, out=slopes)
@@ -308,6 +293,9 @@ class _Reduced:
         slopes[self.penalty == 0] = 0
         size = np.einsum("ij,ij->", np.abs(self.weights), self.penalty)
         return slopes, 1 - np.sum(proven / np.maximum(slopes.max(axis=0), 1)) / size
+
+    def _multiplier_of_rows(self, j):
+        return self.point.row_multiplier[j, : len(self.chosen[j][1])]
 
     def _extend_neuron(self, j, slope, S):
         inputs, rows = self.chosen[j]
@@ -318,12 +306,12 @@ class _Reduced:
         new_excess[rows] = 0
         high = new_excess > TOO_HIGH * np.sqrt(np.mean(S**2))
         if not (steep.any() or high.any()):
-            self.of_rows[j] = excess[rows], self.neurons[j].row_multiplier
+            self.of_rows[j] = excess[rows], self._multiplier_of_rows(j)
             return False
         new = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
         above = _largest(np.where(high, new_excess, -np.inf), len(rows) // 2 + 16)
         multiplier = np.zeros(len(S))
-        multiplier[rows] = self.neurons[j].row_multiplier
+        multiplier[rows] = self._multiplier_of_rows(j)
         rows = np.union1d(rows, above)
         self.chosen[j] = np.union1d(inputs, new), rows
         self.of_rows[j] = excess[rows], multiplier[rows]
@@ -332,13 +320,12 @@ class _Reduced:
     def solution(self, n_iter):
         """The sparse weights, and the dual point, in the units of the problem."""
         weights = self.weights.astype(np.float64)
-        for j, neuron in enumerate(self.neurons):
-            weights[neuron.inputs, j] *= neuron.support
+        weights[self.places] *= self.point.support[self.point.has_input]
         S = self._respond()
         Xi = self._deviation(S)
         Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
-        for j, neuron in enumerate(self.neurons):
-            Xi[neuron.rows, j] += neuron.row_multiplier
+        for j, (_, rows) in enumerate(self.chosen):
+            Xi[rows, j] += self.of_rows[j][1]
         self._take_rows(S, Xi)
         return self.iterate.in_units(weights, Xi, n_iter)
 

@@ -11,28 +11,41 @@ MULTIPLE = 8
 class NewtonSystem:
     """Newton systems: ``multiplier gram + diag(stiffness) + normals' diag(row_stiffness) normals``.
 
-    One for each neuron, in the precision of the data unless that will not do.
+    One for each of some neurons, in the precision of the data unless that will not do.
 
     Parameters
     ----------
+    neurons : ndarray of int of shape (k,)
+        Whose systems they are.
     normals : ndarray of shape (k, n_rows, n_inputs)
+        Of the rows; zero where there is nothing.
     gram : ndarray of shape (k, n_inputs, n_inputs)
+        Over the rows that the ball charges.
     """
 
-    def __init__(self, normals, gram):
-        self.normals, self.gram = normals, gram
+    def __init__(self, neurons, normals, gram):
+        self.neurons, self.normals, self.gram = neurons, normals, gram
 
     def part(self, some):
         """Some of the systems."""
         if len(some) == len(self.gram):
             return self
-        return NewtonSystem(self.normals[some], self.gram[some])
+        return NewtonSystem(self.neurons[some], self.normals[some], self.gram[some])
 
     def combine(self, of_rows):
-        """Sums of normals, of shape (n_sums, k, n_inputs)."""
-        return np.moveaxis(of_rows @ self.normals, 1, 0)
+        """Sums of normals.
 
-    def solve(self, multiplier, stiffness, row_stiffness, right, precision=None):
+        Parameters
+        ----------
+        of_rows : ndarray of shape (k, n_sums, n_rows)
+
+        Returns
+        -------
+        sums : ndarray of shape (k, n_sums, n_inputs)
+        """
+        return of_rows @ self.normals
+
+    def solve(self, multiplier, stiffness, row_stiffness, right, dtype):
         """Solve all systems.
 
         Parameters
@@ -41,34 +54,34 @@ class NewtonSystem:
         stiffness : ndarray of shape (k, n_inputs)
         row_stiffness : ndarray of shape (k, n_rows)
         right : ndarray of shape (k, r, n_inputs)
-        precision : dtype, default=None
-            That of the data; where it does not suffice, double.
+        dtype : dtype
+            Where it does not suffice, double.
 
         Returns
         -------
-        d, change, rise : ndarray of shape (r, k, n_inputs) or (r, k, n_rows)
+        d, change, rise : ndarray of shape (k, r, n_inputs) or (k, r, n_rows)
             Solutions, and the products of Gram matrix and normals with them.
         """
-        dtype = np.dtype(precision or self.gram.dtype)
         parts = self.normals, self.gram, multiplier[:, None, None], stiffness
-        parts += (row_stiffness[:, :, None],)
+        parts += (np.sqrt(row_stiffness)[:, :, None],)
         d = right.astype(dtype)
         solved = _solve_in(dtype, parts, d)
         bad = np.flatnonzero(~solved)
         if len(bad):
-            again = right[bad]
+            again = right[bad].astype(np.float64)
             solved = _solve_in(np.dtype(np.float64), [part[bad] for part in parts], again)
             d[bad] = np.where(solved[:, None, None], again, 0.0)
-        d = d.astype(self.gram.dtype)
-        products = d, d @ self.gram, d @ self.normals.transpose(0, 2, 1)
-        return [np.moveaxis(product, 1, 0) for product in products]
+        d = d.astype(self.gram.dtype, copy=False)
+        return d, d @ self.gram, d @ self.normals.transpose(0, 2, 1)
 
 
 def _solve_in(dtype, parts, right):
     """Solve systems in a precision, in place; returns which of them could be."""
-    normals, gram, multiplier, stiffness, row_stiffness = parts
-    matrices = np.multiply(gram, multiplier, dtype=dtype, casting="same_kind")
-    matrices += normals.transpose(0, 2, 1) @ (row_stiffness.astype(dtype) * normals)
+    normals, gram, multiplier, stiffness, root = parts
+    scaled = np.multiply(normals, root, dtype=dtype, casting="same_kind")
+    # Of a matrix and itself, which takes half the operations.
+    matrices = scaled.transpose(0, 2, 1) @ scaled
+    matrices += np.multiply(gram, multiplier, dtype=dtype, casting="same_kind")
     np.einsum("kii->ki", matrices)[...] += stiffness
     solved = factor_positive(matrices)
     solve_factored(matrices, right)
@@ -77,4 +90,4 @@ def _solve_in(dtype, parts, right):
 
 def fast_order(size):
     """The next order of a matrix with which LAPACK is fast."""
-    return -(-size // MULTIPLE) * MULTIPLE
+    return -(-int(size) // MULTIPLE) * MULTIPLE

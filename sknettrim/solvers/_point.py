@@ -1,0 +1,134 @@
+"""The point at which an interior-point method is, of neurons cut down to few inputs and rows.
+
+A step d of a neuron's weights changes half the square of the ball by
+``gradient' d + d' gram d / 2``, and what rows exceed their bounds by ``normals d``. Weights are
+split into p - q with p, q >= 0.
+"""
+
+import numpy as np
+
+from ._newton_system import fast_order
+
+# Relative to the mean weight, where a slope leaves all the room there is.
+SUPPORT = 0.3
+
+
+class Point:
+    """Weights, slacks and multipliers of neurons: arrays with a line for each.
+
+    There is room for the largest of them. Places that a neuron does not need have no influence:
+    inputs without a penalty, a gradient or normals, and rows without normals.
+
+    Parameters
+    ----------
+    n_inputs, n_rows : ndarray of int of shape (m,)
+        What is left of each neuron.
+    penalty : ndarray
+        Of all inputs, neuron by neuron.
+
+    Attributes
+    ----------
+    gradient, weights, p, q, slope : ndarray of shape (m, room)
+        The gradient is that of half the square; dual slopes stay within the penalty.
+    excess, slack, row_multiplier : ndarray of shape (m, room)
+        What responses of rows exceed their bounds by, and the multipliers of these.
+    pull, pull_change, pull_rise : ndarray of shape (m, room)
+        By how much weights, gradient and excess fall with a larger multiplier of the ball.
+    square, multiplier : ndarray of shape (m,)
+        What a neuron adds to the square of its ball, and the multiplier of half of that.
+    settled_at : ndarray of shape (m,)
+        The multiplier at which a neuron was optimal, if it was, else not a number.
+    """
+
+    def __init__(self, n_inputs, n_rows, penalty):
+        self.n_inputs, self.n_rows = n_inputs, n_rows
+        self.has_input, self.has_row = (
+            np.arange(fast_order(counts.max())) < counts[:, None] for counts in (n_inputs, n_rows)
+        )
+        self.penalty = np.zeros(self.has_input.shape)
+        self.penalty[self.has_input] = penalty
+        self.free = self.penalty == 0
+        bound = np.count_nonzero(~self.free, axis=1)
+        mean = self.penalty.sum(axis=1) / np.maximum(bound, 1)
+        # What is free has no multiplier, but a residual.
+        self.reach = np.where(self.free, mean[:, None], self.penalty)
+        self.count = 2 * bound + n_rows
+        # Such that there is no influence where there is nothing.
+        of_inputs = np.zeros((7, *self.has_input.shape))
+        self.p, self.q, self.slope, self.gradient, self.weights = of_inputs[:5]
+        self.pull, self.pull_change = of_inputs[5:]
+        of_inputs[:2] = 1.0
+        of_rows = np.zeros((4, *self.has_row.shape))
+        self.slack, self.row_multiplier, self.excess, self.pull_rise = of_rows
+        of_rows[:2], of_rows[2] = 1.0, -1.0
+        of_neurons = np.zeros((3, len(n_rows), 1))
+        self.square, self.multiplier, self.settled_at = of_neurons[:, :, 0]
+        self._state = of_inputs, of_rows, of_neurons
+
+    def put(self, here, other, there):
+        """Let some neurons be where neurons of another point are."""
+        for own, others in zip(self._state, other._state, strict=True):
+            room = min(own.shape[2], others.shape[2])
+            own[:, here, :room] = others[:, there, :room]
+
+    def part(self, neurons):
+        """A point of some neurons only."""
+        penalty = self.penalty[neurons][self.has_input[neurons]]
+        part = Point(self.n_inputs[neurons], self.n_rows[neurons], penalty)
+        part.put(slice(None), self, neurons)
+        return part
+
+    def centre(self, neurons, slope_of_rows, complementarity):
+        """Move some neurons inside their bounds, near their weights and multipliers.
+
+        Parameters
+        ----------
+        neurons : slice of length k
+        slope_of_rows : ndarray of shape (k, room)
+            What the multipliers of rows contribute to the slopes.
+        complementarity : ndarray of shape (k,)
+            Of the point, about: the larger, the farther from its bounds.
+        """
+        has_row, penalty = self.has_row[neurons], self.penalty[neurons]
+        n_inputs, n_rows = self.n_inputs[neurons], self.n_rows[neurons]
+        barrier = (complementarity / (2 * n_inputs + n_rows))[:, None]
+        slope = self.multiplier[neurons, None] * self.gradient[neurons] + slope_of_rows
+        split = _split(penalty, self.weights[neurons], slope, barrier)
+        self.p[neurons], self.q[neurons], self.slope[neurons] = split
+        excess = has_row * self.excess[neurons]
+        squares = np.einsum("ij,ij->i", excess, excess) / np.maximum(n_rows, 1)
+        scale = np.maximum(np.sqrt(squares), np.finfo(np.float32).eps)[:, None]
+        slack, multiplier = _slacken(excess, self.row_multiplier[neurons], barrier, scale)
+        self.slack[neurons] = np.where(has_row, slack, 1.0)
+        self.row_multiplier[neurons] = np.where(has_row, multiplier, 1.0)
+        self.settled_at[neurons] = np.nan
+
+    @property
+    def support(self):
+        """Which weights are not zero: larger, relative to the mean, than their slope has room."""
+        size = np.maximum(self.p, self.q) * self.penalty
+        mean = size.sum(axis=1) / self.n_inputs
+        room = 1 - np.abs(self.slope) / self.reach
+        return self.free | (size > SUPPORT * mean[:, None] * room)
+
+
+def _split(penalty, weights, slope, barrier):
+    """p, q and slopes of inputs, as central as their weights allow."""
+    free = penalty == 0
+    reach = np.where(free, 1.0, penalty)
+    size = np.maximum(np.abs(weights), np.finfo(np.float32).tiny)
+    edge = np.clip(reach - barrier / size, 0.0, 0.999 * reach)
+    inside = np.clip(slope, -0.98 * reach, 0.98 * reach)
+    slope = np.where(weights != 0, -np.sign(weights) * edge, inside)
+    p = np.maximum(weights, barrier / (reach + slope))
+    q = np.maximum(-weights, barrier / (reach - slope))
+    return np.where(free, 1.0, p), np.where(free, 1.0, q), np.where(free, 0.0, slope)
+
+
+def _slacken(excess, multiplier, barrier, scale):
+    """Slack and multipliers of rows: a wide slack is soon narrowed, a narrow one stops steps."""
+    binding = multiplier > 0
+    central = barrier / np.where(binding, multiplier, 1.0)
+    slack = np.maximum(-excess, scale)
+    slack = np.where(binding, np.clip(central, 1e-3 * scale, scale), slack)
+    return slack, np.where(binding, np.maximum(multiplier, barrier / scale), barrier / slack)
