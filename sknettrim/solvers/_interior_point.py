@@ -21,7 +21,7 @@ LEAST_REDUCTION = 0.05
 # Relative growth of what is positive in the last step, at most: directions are those of its start.
 DRIFT = 0.5
 # Relative change of the multiplier that neurons may follow to first order.
-NEARBY = 0.003
+NEARBY = 0.01
 # Share of the way to the boundary.
 DAMPING = 0.97
 

@@ -62,13 +62,16 @@ class NewtonSystem:
         d, change, rise : ndarray of shape (k, r, n_inputs) or (k, r, n_rows)
             Solutions, and the products of Gram matrix and normals with them.
         """
-        parts = self.normals, self.gram, multiplier[:, None, None], stiffness
-        parts += (np.sqrt(row_stiffness)[:, :, None],)
+        # All divided by the multiplier.
+        multiplier = multiplier[:, None]
+        parts = self.normals, self.gram, stiffness / multiplier
+        parts += (np.sqrt(row_stiffness / multiplier)[:, :, None],)
+        right = right / multiplier[:, None]
         d = right.astype(dtype)
         solved = _solve_in(dtype, parts, d)
         bad = np.flatnonzero(~solved)
         if len(bad):
-            again = right[bad].astype(np.float64)
+            again = right[bad]
             solved = _solve_in(np.dtype(np.float64), [part[bad] for part in parts], again)
             d[bad] = np.where(solved[:, None, None], again, 0.0)
         d = d.astype(self.gram.dtype, copy=False)
@@ -77,11 +80,11 @@ class NewtonSystem:
 
 def _solve_in(dtype, parts, right):
     """Solve systems in a precision, in place; returns which of them could be."""
-    normals, gram, multiplier, stiffness, root = parts
+    normals, gram, stiffness, root = parts
     scaled = np.multiply(normals, root, dtype=dtype, casting="same_kind")
     # Of a matrix and itself, which takes half the operations.
     matrices = scaled.transpose(0, 2, 1) @ scaled
-    matrices += np.multiply(gram, multiplier, dtype=dtype, casting="same_kind")
+    matrices += gram
     np.einsum("kii->ki", matrices)[...] += stiffness
     solved = factor_positive(matrices)
     solve_factored(matrices, right)
