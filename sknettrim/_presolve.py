@@ -90,11 +90,11 @@ def _constant_fit(problem):
 
 
 def _batches(problem):
-    return gen_batches(len(problem.Y), BATCH)
+    return gen_batches(len(problem.active), BATCH)
 
 
 def _squares(problem, constants):
-    D = problem.deviation(np.broadcast_to(constants, problem.Y.shape))
+    D = problem.deviation(np.broadcast_to(constants, problem.active.shape))
     return np.einsum("ij,ij->j", D, D)
 
 

@@ -60,7 +60,7 @@ class LayerProblem:
         original=None,
     ):
         self._whole, self._columns = A, None
-        self.Y = Y
+        self._targets, self._neurons = Y, None
         self.matched = matched
         self.inactive = inactive
         self.upper = upper
@@ -81,6 +81,11 @@ class LayerProblem:
         return self._whole if self._columns is None else self._whole[:, self._columns]
 
     @property
+    def Y(self):  # noqa: N802
+        """Targets of the layer; those of a program on some of the neurons are gathered anew."""
+        return self._targets if self._neurons is None else self._targets[:, self._neurons]
+
+    @property
     def sparse(self):
         """Whether the inputs are a sparse matrix."""
         return sparse.issparse(self._whole)
@@ -90,7 +95,7 @@ class LayerProblem:
         """``(n_inputs, n_neurons)``, the shape of the weights."""
         columns = self._columns
         n_inputs = self._whole.shape[1] if columns is None else len(columns)
-        return n_inputs, self.Y.shape[1]
+        return n_inputs, self.active.shape[1]
 
     @property
     def strict(self):
@@ -122,7 +127,13 @@ class LayerProblem:
             if self.sparse:
                 # A copy is small; to gather columns takes long.
                 whole, columns = whole[:, columns], None
-        return self._part(whole, columns, slice(None), inputs, neurons)
+        part = self._part(whole, columns, slice(None), inputs, neurons)
+        if not (isinstance(neurons, slice) and self._neurons is None):
+            everyone = self._neurons
+            if everyone is None:
+                everyone = np.arange(self._targets.shape[1])
+            part._targets, part._neurons = self._targets, everyone[neurons]
+        return part
 
     def with_penalty(self, weights):
         """The program with other weights of the l1 norm."""
@@ -136,7 +147,7 @@ class LayerProblem:
 
         part = LayerProblem(
             whole,
-            self.Y[rows, neurons],
+            self._targets[rows][:, neurons if self._neurons is None else self._neurons[neurons]],
             self.epsilon[neurons] if self.per_neuron else self.epsilon,
             matched=self.matched,
             inactive=self.inactive,

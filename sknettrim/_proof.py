@@ -70,9 +70,9 @@ class DualPoint:
         self._given = Xi
         self._workers = Workers()
         self._blocks = self._workers.shares(*Xi.shape)
-        self._target_norm = np.sqrt(np.einsum("ij,ij->", problem.Y, problem.Y, dtype=np.float64))
         self._shift, self._scale = 0.0, 1.0
-        sums, self._count = self._over_rows(self._count_active)
+        sums, self._count, squares = self._over_rows(self._count_active)
+        self._target_norm = np.sqrt(squares.sum())
         if not problem.penalize_intercept:
             self._shift = sums / np.maximum(self._count, 1)
         correlation, sums, alignment, squares = self._over_rows(self._measure)
@@ -133,7 +133,8 @@ class DualPoint:
         return Xi
 
     def _count_active(self, part, rows):
-        return self._on(part, rows).sum(axis=0), part.active.sum(axis=0)
+        squares = np.einsum("ij,ij->j", part.Y, part.Y, dtype=np.float64)
+        return self._on(part, rows).sum(axis=0), part.active.sum(axis=0), squares
 
     def _measure(self, part, rows):
         Xi = self._on(part, rows)

@@ -235,7 +235,7 @@ def _largest_of_share(size, share):
 def n_threads(problem):
     """One for small layers, where threads cost more than they give; else what is set."""
     n_inputs, n_neurons = problem.shape
-    return 1 if len(problem.Y) * n_inputs * n_neurons < SMALL_LAYER else None
+    return 1 if len(problem.active) * n_inputs * n_neurons < SMALL_LAYER else None
 
 
 def _check_options(name, solve, options):

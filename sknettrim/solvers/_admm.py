@@ -112,10 +112,10 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
 def _solve(problem, tol, max_iter, start, verbose):
     reached = start
     for dtype in _precisions(problem, start):
-        iterate = _Iterate(problem, reached, dtype)
         aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
         done = 0 if reached is start else reached.n_iter
-        outcome, reached = _run(iterate, aim, done, max_iter, verbose)
+        # The iterate is not kept: the next one takes twice the memory.
+        outcome, reached = _run(_Iterate(problem, reached, dtype), aim, done, max_iter, verbose)
         if outcome is Outcome.DIVERGED:
             # Or scales are too far apart for this precision; the Newton method has no such limit.
             reached = replace(start or zero(problem), n_iter=reached.n_iter)
@@ -135,7 +135,7 @@ def _precisions(problem, start):
     """
     n_inputs, _ = problem.shape
     finished_double = start is not None and start.penalties and start.Xi.dtype == np.float64
-    if len(problem.Y) <= n_inputs or finished_double:
+    if len(problem.active) <= n_inputs or finished_double:
         return (np.float64,)
     return (np.float32, np.float64)
 

@@ -25,7 +25,7 @@ class Solution:
 def zero(problem):
     """The point from which a solver knows nothing."""
     p, m = problem.shape
-    return Solution(np.zeros((p, m)), np.zeros(m), np.zeros(problem.Y.shape), 0)
+    return Solution(np.zeros((p, m)), np.zeros(m), np.zeros(problem.active.shape), 0)
 
 
 def spread(target, active):

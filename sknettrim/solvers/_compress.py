@@ -30,7 +30,7 @@ def compress(problem):
         not problem.matched
         or problem.penalize_intercept
         or problem.sparse
-        or len(problem.Y) < MANY_ROWS * (n_inputs + 1)
+        or len(problem.active) < MANY_ROWS * (n_inputs + 1)
     ):
         return None
     factor = _Factor(problem)
@@ -54,7 +54,7 @@ class Compression:
 
     def restrict(self, solution):
         """A point of the whole program as one of the compressed program."""
-        x = np.zeros(self.problem.Y.shape)
+        x = np.zeros(self.problem.active.shape)
         factor = self.factor
 
         def correlate(rows):

@@ -50,8 +50,6 @@ def bytes_left(iterate, inputs, rows):
     at_work = min(iterate.workers.n_threads * BATCH, np.sum(inputs * np.maximum(inputs, rows)))
     size += 6 * at_work * iterate.A.itemsize
     held = iterate.A.nbytes + 3 * iterate.S.nbytes
-    # A copy, where neurons were left out.
-    held += iterate.problem.Y.nbytes * iterate.problem.Y.flags.owndata
     return max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY) - size
 
 
