@@ -26,6 +26,7 @@ from ._feasible import mended
 from ._finish import finish
 from ._newton import refine
 from ._price import worthwhile
+from ._progress import Progress
 from ._shifted_inverse import ShiftedInverse
 
 RELAXATION = 1.8
@@ -43,34 +44,11 @@ FIRST_RATIO = 0.5
 # constraints on the responses, and less than what is missing of Z = U.
 RESPONSE_BIAS = 6.0
 WEIGHT_BIAS = 0.5
-# The first iterations find the scale of rho; their rate says nothing.
-WARM_UP = 100
 # Iterations after which what matters of a strict layer is known well enough: from nothing, and
 # from a start, such as the solution at another epsilon.
 FINISH_AFTER = 40, 20
-# All iterations that a strict layer usually takes, over the root of rows per input ...
-USUAL_ITERATIONS = 50
-# ... but who knows: once those done so far are worth more than the end, relative to it.
-WORTH = 0.6
-# ADMM is left when its rate of convergence promises more iterations than this in all.
-PATIENCE = 600
-# Checks over which that rate is measured.
-WINDOW = 16
 # Single precision is asked for no more than this.
 SINGLE_PRECISION_TOL = 1e-4
-# Residuals, relative to the tolerance, that mostly make a proof: of strict layers, and of others.
-PROMISING = 0.7, 2.0
-# What is proven falls faster than residuals do, by about this factor until it suffices.
-HASTE = 1.2
-# Checks that tell the present rate of convergence of a strict layer; it slows down by this factor.
-RECENT = 4
-SLOWING = 2.0
-# What is proven should fall with the residuals; where their ratio grows by this factor, what is
-# left are rounding errors. It may triple where a dual point could be mended before, and cannot be.
-DIGITS_LOST = 4.0
-# Residuals this many times the smallest so far do not come back, as where no weights satisfy the
-# constraints and multipliers grow without end.
-DIVERGED = 1e3
 
 
 def solve(problem, *, tol, max_iter, start=None, verbose=0):
@@ -152,62 +130,37 @@ class Outcome(Enum):
 
 def _run(iterate, tol, n_iter, max_iter, verbose):
     """Iterate until there is a reason not to; returns it, and the point reached."""
-    goal = PROMISING[not iterate.problem.strict] * tol
-    history, balance_at = [], n_iter + BALANCE_EVERY
-    first, ratio, finish_at = n_iter, np.inf, n_iter + FINISH_AFTER[iterate.warm]
+    progress = Progress(tol, iterate.problem.strict)
+    balance_at, finish_at = n_iter + BALANCE_EVERY, n_iter + FINISH_AFTER[iterate.warm]
     while n_iter < max_iter:
         steps = min(CHECK_EVERY, max_iter - n_iter)
-        error = iterate.advance(steps)
+        progress.add(steps, iterate.advance(steps))
         n_iter += steps
-        history.append(error)
-        # Also if it is not a number.
-        if not error <= DIVERGED * max(min(history), tol):
+        if progress.diverged:
             return Outcome.DIVERGED, iterate.solution(n_iter)
-        if error <= goal:
+        if progress.promising:
             solution, proven = iterate.proven(n_iter)
             if proven <= tol:
                 return Outcome.PROVEN, solution
-            if proven / error > DIGITS_LOST * ratio:
+            if progress.out_of_digits(proven):
                 return Outcome.OUT_OF_DIGITS, iterate.solution(n_iter)
-            ratio = proven / error
-            goal = error * min(0.9, HASTE * tol / proven)
         if finish_at <= n_iter < max_iter:
             finish_at += BALANCE_EVERY
-            expected = _usual_iterations(iterate, n_iter - first)
-            if np.isfinite(ratio):
-                expected = min(expected, SLOWING * _iterations_to_go(history, goal, RECENT))
-            if worthwhile(iterate, expected):
+            if worthwhile(iterate, progress.left(iterate.A.shape)):
                 finished = finish(iterate, tol, n_iter, max_iter, verbose)
                 if finished is not None:
                     return Outcome.PROVEN, finished
                 finish_at = np.inf
-        if n_iter - first >= WARM_UP and n_iter + _iterations_to_go(history, goal) > PATIENCE:
+        if progress.hopeless(n_iter):
             # Near the goal it is the last digits that are slow.
-            outcome = Outcome.OUT_OF_DIGITS if min(history) <= tol else Outcome.SLOW
+            outcome = Outcome.OUT_OF_DIGITS if progress.best <= tol else Outcome.SLOW
             return outcome, iterate.solution(n_iter)
         if n_iter >= balance_at:
             if verbose > 1:
-                print(f"  admm {n_iter:4d}: largest relative residual {error:8.2e}")
+                print(f"  admm {n_iter:4d}: largest relative residual {progress.error:8.2e}")
             iterate.balance()
             balance_at = max(n_iter + BALANCE_EVERY, int(BALANCE_GROWTH * n_iter))
     return Outcome.OUT_OF_ITERATIONS, iterate.solution(n_iter)
-
-
-def _usual_iterations(iterate, n_iter):
-    """How many more a strict layer takes, as long as no proof tells how near it is."""
-    n_rows, n_inputs = iterate.A.shape
-    return max(USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs) - n_iter, n_iter / WORTH)
-
-
-def _iterations_to_go(history, goal, window=WINDOW):
-    """Extrapolation of the residuals to `goal`, at the rate of the last few checks."""
-    if history[-1] == 0:
-        # A fixed point in this precision, that is not good enough.
-        return np.inf
-    window = min(window, len(history) - 1)
-    rate = np.log(history[-1 - window] / history[-1]) / (window * CHECK_EVERY)
-    missing = np.log(history[-1] / goal)
-    return 0.0 if missing <= 0 else missing / rate if rate > 0 else np.inf
 
 
 class _Iterate:

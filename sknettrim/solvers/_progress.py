@@ -1,0 +1,107 @@
+"""What the residuals of ADMM say: when to try a proof, how far it is, and when to give up."""
+
+import numpy as np
+
+# Residuals, relative to the tolerance, that mostly make a proof: of strict layers, and of others.
+PROMISING = 0.7, 2.0
+# What is proven falls faster than residuals do, by about this factor until it suffices.
+HASTE = 1.2
+# What is proven should fall with the residuals; where their ratio grows by this factor, what is
+# left are rounding errors. It may triple where a dual point could be mended before, and cannot be.
+DIGITS_LOST = 4.0
+# Residuals this many times the smallest so far do not come back, as where no weights satisfy the
+# constraints and multipliers grow without end.
+DIVERGED = 1e3
+# The first iterations find the scale of rho; their rate says nothing.
+WARM_UP = 100
+# ADMM is left when its rate of convergence promises more iterations than this in all.
+PATIENCE = 600
+# Checks over which that rate is measured.
+WINDOW = 16
+# Checks that tell the present rate of convergence of a strict layer; it slows down by this factor.
+RECENT = 4
+SLOWING = 2.0
+# All iterations that a strict layer usually takes, over the root of rows per input ...
+USUAL_ITERATIONS = 50
+# ... but who knows: once those done so far are worth more than the end, relative to it.
+WORTH = 0.6
+
+
+class Progress:
+    """Of a run of ADMM towards a proof.
+
+    Parameters
+    ----------
+    tol : float
+        Error to prove.
+    strict : bool
+        Whether the layer is.
+
+    Attributes
+    ----------
+    n_iter : int
+        Iterations of this run.
+    """
+
+    def __init__(self, tol, strict):
+        self.tol, self.goal = tol, PROMISING[not strict] * tol
+        self.n_iter = 0
+        self._errors, self._steps, self._ratio = [], [], np.inf
+
+    def add(self, n_iter, error):
+        """Note the largest relative residual after so many more iterations."""
+        self.n_iter += n_iter
+        self._errors.append(error)
+        self._steps.append(self.n_iter)
+
+    @property
+    def error(self):
+        """The last residual."""
+        return self._errors[-1]
+
+    @property
+    def best(self):
+        """The smallest residual so far."""
+        return min(self._errors)
+
+    @property
+    def diverged(self):
+        """Whether residuals grow without end, or are no numbers."""
+        return not self.error <= DIVERGED * max(self.best, self.tol)
+
+    @property
+    def promising(self):
+        """Whether residuals are small enough to try a proof."""
+        return self.error <= self.goal
+
+    def out_of_digits(self, proven):
+        """Whether a proof failed for rounding errors; else the next is tried later."""
+        before = self._ratio
+        self._ratio = proven / max(self.error, np.finfo(float).tiny)
+        self.goal = self.error * min(0.9, HASTE * self.tol / proven)
+        return self._ratio > DIGITS_LOST * before
+
+    def hopeless(self, n_iter):
+        """Whether to give up, after so many iterations in all."""
+        return self.n_iter >= WARM_UP and n_iter + self._to_go(WINDOW) > PATIENCE
+
+    def left(self, shape):
+        """How many more iterations a strict layer may take, with inputs of this shape."""
+        n_rows, n_inputs = shape
+        usual = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs) - self.n_iter
+        expected = max(usual, self.n_iter / WORTH)
+        if np.isfinite(self._ratio):
+            # A proof has told how far it is.
+            expected = min(expected, SLOWING * self._to_go(RECENT))
+        return expected
+
+    def _to_go(self, window):
+        """Extrapolation of the residuals to the goal, at the rate of the last few checks."""
+        if self.error == 0:
+            # A fixed point in this precision, that is not good enough.
+            return np.inf
+        first = max(0, len(self._errors) - 1 - window)
+        n_iter = self._steps[-1] - self._steps[first]
+        fallen = np.log(self._errors[first] / self.error)
+        missing = np.log(self.error / self.goal)
+        return 0.0 if missing <= 0 else missing * n_iter / fallen if fallen > 0 else np.inf

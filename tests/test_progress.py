@@ -1,0 +1,75 @@
+"""What residuals say: of runs that converge at a known rate, stall, diverge, or run out of digits."""
+
+import numpy as np
+import pytest
+
+from sknettrim.solvers._progress import DIGITS_LOST, PATIENCE, WARM_UP, Progress
+
+TOL = 1e-3
+
+
+def run(errors, *, strict=True, every=5):
+    progress = Progress(TOL, strict)
+    for error in errors:
+        progress.add(every, error)
+    return progress
+
+
+def falling(rate, n_checks, first=1.0, every=5):
+    """Residuals that fall by this rate in each iteration."""
+    return first * np.exp(-rate * every * np.arange(n_checks))
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_proof_is_tried_once_residuals_are_near_the_tolerance(strict):
+    assert not run([0.1, 0.01], strict=strict).promising
+    assert run([0.1, 0.5 * TOL], strict=strict).promising
+    # Others than strict layers are mended before they are proven.
+    assert run([0.1, 1.5 * TOL], strict=strict).promising is not strict
+
+
+def test_after_a_proof_that_failed_residuals_have_to_fall_in_proportion():
+    progress = run([0.1, 0.5 * TOL])
+    assert not progress.out_of_digits(4 * TOL)
+    progress.add(5, 0.4 * TOL)
+    assert not progress.promising
+    progress.add(5, 0.1 * TOL)
+    assert progress.promising
+
+
+def test_what_is_proven_no_longer_falls_with_the_residuals():
+    progress = run([0.1, 0.5 * TOL])
+    assert not progress.out_of_digits(2 * TOL)
+    progress.add(5, 0.05 * TOL)
+    assert progress.out_of_digits(1.1 * DIGITS_LOST * 0.2 * TOL)
+
+
+def test_residuals_of_zero_that_prove_nothing_are_hopeless():
+    progress = run(np.zeros(WARM_UP // 5))
+    assert not progress.out_of_digits(2 * TOL)
+    assert progress.hopeless(WARM_UP)
+
+
+@pytest.mark.parametrize("errors", [[1e-6, 10.0], [1.0, np.nan], [1.0, np.inf]])
+def test_divergence(errors):
+    assert not run(errors[:1]).diverged
+    assert run(errors).diverged
+
+
+def test_a_rate_that_promises_too_many_iterations_is_hopeless():
+    """Once it says anything."""
+    n_checks = WARM_UP // 5
+    needed = np.log(1 / (0.7 * TOL))
+    slow, fast = (falling(needed / n_iter, n_checks) for n_iter in (1.1 * PATIENCE, 0.9 * PATIENCE))
+    assert run(slow).hopeless(WARM_UP)
+    assert not run(fast).hopeless(WARM_UP)
+    assert not run(slow[:-1]).hopeless(WARM_UP - 5)
+
+
+def test_a_proof_tells_how_many_iterations_are_left():
+    """At the present rate; before it, the shape of the inputs."""
+    progress = run(falling(0.1, 12))
+    assert progress.left((4000, 100)) > progress.left((1000, 100))
+    before = progress.left((4000, 100))
+    progress.out_of_digits(progress.error * 2)
+    assert progress.left((4000, 100)) < before
