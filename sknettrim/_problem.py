@@ -116,7 +116,7 @@ class LayerProblem:
         return self.restrict(slice(None), index)
 
     def rows(self, rows):
-        """The program on some rows (a slice) only: views, and no copies until they are used."""
+        """The program on some rows (a slice) only: views, unless neurons were left out."""
         return self._part(self._whole[rows], self._columns, rows)
 
     def restrict(self, inputs, neurons):

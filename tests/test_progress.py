@@ -1,4 +1,4 @@
-"""What residuals say: of runs that converge at a known rate, stall, diverge, or run out of digits."""
+"""What residuals say of runs that converge, stall, diverge, or run out of digits."""
 
 import numpy as np
 import pytest

@@ -24,8 +24,8 @@ MAX_STEPS = 25
 OFF_TRACK = 0.5
 # Rows gathered at a time, to stay in a core's cache.
 GATHERED = 512
-# The most neurons that are solved together; their numbers of inputs count in such units, so that
-# those of rows can be alike, too.
+# The most neurons of a batch; their numbers of inputs count in such units, so that those of rows
+# can be alike, too.
 MOST_NEURONS = 32
 ALIKE = 16
 # Of a Gram matrix's diagonal, added to it, in units of its precision.
@@ -119,18 +119,20 @@ class _Reduced:
         self._appraise()
         self._renew(changed)
         point, groups = self.point, self._groups(changed)
-        given = not self.separate and len(groups) > 1
+        together = not self.separate and len(groups) == 1
         least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
         n_iter = 0
         for batches in groups:
-            members = np.concatenate(batches)
-            if not (self.separate or given):
-                members = np.append(members, self._others(changed))
+            members, epsilon = np.concatenate(batches), None
+            if together:
+                members, epsilon = np.append(members, self._others(changed)), self.epsilon
+            elif self.separate:
+                epsilon = self.epsilon[members]
             part = point.part(members)
             steps = solve(
                 part,
                 self._systems(part, members, batches),
-                epsilon=self.epsilon[members] if self.separate else None if given else self.epsilon,
+                epsilon=epsilon,
                 goal=goal,
                 least=least[members],
                 max_iter=max_iter,
@@ -138,7 +140,7 @@ class _Reduced:
             )
             n_iter = max(n_iter, steps)
             point.put(members, part, slice(None))
-        if given:
+        if not (together or self.separate):
             follow(point, self.epsilon)
         self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
         square = point.square if self.separate else point.square.sum()
@@ -172,12 +174,14 @@ class _Reduced:
         return np.array([[len(part) for part in parts] for parts in self.chosen]).T
 
     def _groups(self, members):
-        """Batches of neurons, in groups for whose matrices there is room."""
+        """Batches of neurons, in groups for which there is room."""
         everyone = self._counts()
         room, taken, groups = bytes_left(self.iterate, *everyone), 0, [[]]
         for batch in self._batches(members):
-            inputs, rows = everyone[:, batch].max(axis=1)
-            size = self.iterate.A.itemsize * len(batch) * inputs * (inputs + rows)
+            inputs, rows = map(fast_order, everyone[:, batch].max(axis=1))
+            # The matrices of a neuron, and the vectors of its steps.
+            size = self.iterate.A.itemsize * inputs * (inputs + rows) + 230 * inputs + 110 * rows
+            size *= len(batch)
             if taken + size > room and len(groups[-1]) >= self.iterate.workers.n_threads:
                 groups.append([])
                 taken = 0
@@ -203,10 +207,11 @@ class _Reduced:
         places = np.split(np.arange(ends[-1]), ends[:-1])
         systems = self.iterate.workers.map(self._cut_down, batches, places)
         slopes = np.zeros((ends[-1], point.weights.shape[1]))
+        multipliers = (point.row_multiplier * point.has_row).astype(self.iterate.A.dtype)
         for system in systems:
             n_rows, n_inputs = system.normals.shape[1:]
-            multipliers = (point.row_multiplier * point.has_row)[system.neurons, None, :n_rows]
-            slopes[system.neurons, :n_inputs] = system.combine(multipliers)[:, 0]
+            sums = system.combine(multipliers[system.neurons, None, :n_rows])
+            slopes[system.neurons, :n_inputs] = sums[:, 0]
         solved = members[: ends[-1]]
         share = np.where(self.complete[solved], LATER_BARRIER, FIRST_BARRIER)
         point.centre(slice(ends[-1]), slopes, share * self.worth[solved])
@@ -215,7 +220,9 @@ class _Reduced:
     def _cut_down(self, batch, places):
         """The systems of neurons with these places in a point."""
         A = self.iterate.A
-        n_inputs, n_rows = (fast_order(counts.max()) for counts in self._counts()[:, batch])
+        n_inputs, n_rows = (
+            fast_order(max(len(self.chosen[j][axis]) for j in batch)) for axis in range(2)
+        )
         normals = np.zeros((len(batch), n_rows, n_inputs), A.dtype)
         grams = np.zeros((len(batch), n_inputs, n_inputs), A.dtype)
         for normal, gram, j in zip(normals, grams, batch, strict=True):
@@ -295,7 +302,7 @@ class _Reduced:
         return slopes, 1 - np.sum(proven / np.maximum(slopes.max(axis=0), 1)) / size
 
     def _multiplier_of_rows(self, j):
-        return self.point.row_multiplier[j, : len(self.chosen[j][1])]
+        return self.point.row_multiplier[j, : len(self.chosen[j][1])].copy()
 
     def _extend_neuron(self, j, slope, S):
         inputs, rows = self.chosen[j]

@@ -63,6 +63,7 @@ class Point:
         of_rows[:2], of_rows[2] = 1.0, -1.0
         of_neurons = np.zeros((3, len(n_rows), 1))
         self.square, self.multiplier, self.settled_at = of_neurons[:, :, 0]
+        self.settled_at[:] = np.nan
         self._state = of_inputs, of_rows, of_neurons
 
     def put(self, here, other, there):

@@ -18,7 +18,7 @@ ELEMENTWISE = 1000
 # they stay below three; or of the end alone, no more than nobody misses.
 MOST_MEMORY = 2.8
 LITTLE_MEMORY = 24e6
-# Elements of the matrices of neurons that are solved together.
+# Elements of the matrices of a batch of neurons.
 BATCH = 1 << 18
 
 
@@ -45,8 +45,9 @@ def worthwhile(iterate, n_iter):
 def bytes_left(iterate, inputs, rows):
     """Bytes that are left for matrices of neurons with so many inputs and rows."""
     n, m = iterate.S.shape
-    # Vectors of all neurons, matrices of those at work, and a few matrices of responses.
-    size = np.sum(150 * inputs + 100 * rows) + 2 * iterate.S.nbytes
+    # Vectors of all neurons, with room for the largest, matrices of those at work, and a few
+    # matrices of responses.
+    size = m * (75 * np.max(inputs) + 35 * np.max(rows)) + 2 * iterate.S.nbytes
     at_work = min(iterate.workers.n_threads * BATCH, np.sum(inputs * np.maximum(inputs, rows)))
     size += 6 * at_work * iterate.A.itemsize
     held = iterate.A.nbytes + 3 * iterate.S.nbytes
