@@ -128,11 +128,10 @@ class LayerProblem:
                 # A copy is small; to gather columns takes long.
                 whole, columns = whole[:, columns], None
         part = self._part(whole, columns, slice(None), inputs, neurons)
-        if not (isinstance(neurons, slice) and self._neurons is None):
-            everyone = self._neurons
-            if everyone is None:
-                everyone = np.arange(self._targets.shape[1])
-            part._targets, part._neurons = self._targets, everyone[neurons]
+        if self._neurons is not None:
+            part._targets, part._neurons = self._targets, self._neurons[neurons]
+        elif not isinstance(neurons, slice):
+            part._targets, part._neurons = self._targets, np.arange(self.shape[1])[neurons]
         return part
 
     def with_penalty(self, weights):

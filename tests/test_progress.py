@@ -30,7 +30,7 @@ def test_a_proof_is_tried_once_residuals_are_near_the_tolerance(strict):
 
 def test_after_a_proof_that_failed_residuals_have_to_fall_in_proportion():
     progress = run([0.1, 0.5 * TOL])
-    assert not progress.out_of_digits(4 * TOL)
+    assert not progress.note_failure(4 * TOL)
     progress.add(5, 0.4 * TOL)
     assert not progress.promising
     progress.add(5, 0.1 * TOL)
@@ -39,14 +39,14 @@ def test_after_a_proof_that_failed_residuals_have_to_fall_in_proportion():
 
 def test_what_is_proven_no_longer_falls_with_the_residuals():
     progress = run([0.1, 0.5 * TOL])
-    assert not progress.out_of_digits(2 * TOL)
+    assert not progress.note_failure(2 * TOL)
     progress.add(5, 0.05 * TOL)
-    assert progress.out_of_digits(1.1 * DIGITS_LOST * 0.2 * TOL)
+    assert progress.note_failure(1.1 * DIGITS_LOST * 0.2 * TOL)
 
 
 def test_residuals_of_zero_that_prove_nothing_are_hopeless():
     progress = run(np.zeros(WARM_UP // 5))
-    assert not progress.out_of_digits(2 * TOL)
+    assert not progress.note_failure(2 * TOL)
     assert progress.hopeless(WARM_UP)
 
 
@@ -71,5 +71,5 @@ def test_a_proof_tells_how_many_iterations_are_left():
     progress = run(falling(0.1, 12))
     assert progress.left((4000, 100)) > progress.left((1000, 100))
     before = progress.left((4000, 100))
-    progress.out_of_digits(progress.error * 2)
+    progress.note_failure(progress.error * 2)
     assert progress.left((4000, 100)) < before

@@ -142,7 +142,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
             solution, proven = iterate.proven(n_iter)
             if proven <= tol:
                 return Outcome.PROVEN, solution
-            if progress.out_of_digits(proven):
+            if progress.note_failure(proven):
                 return Outcome.OUT_OF_DIGITS, iterate.solution(n_iter)
         if finish_at <= n_iter < max_iter:
             finish_at += BALANCE_EVERY

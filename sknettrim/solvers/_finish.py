@@ -8,7 +8,7 @@ program misses is found by one pass over the data, and joins it.
 
 import numpy as np
 
-from ._interior_point import LEAST_BARRIER, NEARBY, ball_error, follow, solve
+from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
 from ._newton_system import NewtonSystem, fast_order
 from ._point import Point
 from ._price import BATCH, bytes_left, numbers
@@ -62,7 +62,7 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
             solution = layer.solution(n_iter)
             if problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
                 return solution
-        changed = np.union1d(missing, layer.stale())
+        changed = np.union1d(missing, layer.stale(GOAL * tol))
         if len(changed) == 0:
             # Rounding errors of their matrices; those of the next count from the point reached.
             changed = everyone
@@ -279,9 +279,10 @@ class _Reduced:
         self.complete, self.steep = ~np.array(missing), steep
         return np.flatnonzero(missing), loss
 
-    def stale(self):
+    def stale(self, goal):
         """Neurons that are not optimal, or were so at another multiplier only."""
-        near = np.abs(self.point.settled_at - self.multiplier) <= NEARBY * self.multiplier
+        distance = np.abs(self.point.settled_at - self.multiplier)
+        near = distance <= nearby(goal) * self.multiplier
         return np.flatnonzero(~near | self.steep)
 
     def _slopes_and_loss(self, S):

@@ -20,8 +20,6 @@ FIRST_REDUCTION = 0.2
 LEAST_REDUCTION = 0.05
 # Relative growth of what is positive in the last step, at most: directions are those of its start.
 DRIFT = 0.5
-# Relative change of the multiplier that neurons may follow to first order.
-NEARBY = 0.01
 # Share of the way to the boundary.
 DAMPING = 0.97
 
@@ -182,7 +180,10 @@ class Steps:
         point, todo = self.point, self.todo
         settled = np.isfinite(point.settled_at)
         length, drift = self._step_all(np.reshape(move, (-1, 1)))
-        near = np.abs(point.multiplier + move - point.settled_at) <= NEARBY * point.multiplier
+        near = (
+            np.abs(point.multiplier + move - point.settled_at)
+            <= nearby(self.goal) * point.multiplier
+        )
         point.settled_at[~(settled & (length == 1) & near)] = np.nan
         self.reduction[todo] = np.clip((1 - length[todo]) ** 2, LEAST_REDUCTION, 0.8)
         residual = np.max(np.abs(self.missing) / point.reach, axis=1)
@@ -252,6 +253,14 @@ def next_move(square, slope, curvature, epsilon, multiplier):
     root = np.sqrt(np.maximum(slope**2 - curvature * missing, 0.0))
     move = missing / np.where(slope + root > 0, slope + root, np.inf)
     return np.clip(move, -0.5 * multiplier, multiplier)
+
+
+def nearby(goal):
+    """Relative change of the multiplier that neurons may follow to first order.
+
+    What that misses is of second order.
+    """
+    return np.sqrt(goal)
 
 
 def ball_error(square, epsilon):

@@ -36,23 +36,21 @@ class Progress:
         Error to prove.
     strict : bool
         Whether the layer is.
-
-    Attributes
-    ----------
-    n_iter : int
-        Iterations of this run.
     """
 
     def __init__(self, tol, strict):
         self.tol, self.goal = tol, PROMISING[not strict] * tol
-        self.n_iter = 0
-        self._errors, self._steps, self._ratio = [], [], np.inf
+        self._errors, self._steps, self._ratio = [], [0], np.inf
 
     def add(self, n_iter, error):
         """Note the largest relative residual after so many more iterations."""
-        self.n_iter += n_iter
         self._errors.append(error)
-        self._steps.append(self.n_iter)
+        self._steps.append(self.n_iter + n_iter)
+
+    @property
+    def n_iter(self):
+        """Iterations of this run."""
+        return self._steps[-1]
 
     @property
     def error(self):
@@ -74,8 +72,8 @@ class Progress:
         """Whether residuals are small enough to try a proof."""
         return self.error <= self.goal
 
-    def out_of_digits(self, proven):
-        """Whether a proof failed for rounding errors; else the next is tried later."""
+    def note_failure(self, proven):
+        """Note the error that a proof left; returns whether rounding errors are to blame."""
         before = self._ratio
         self._ratio = proven / max(self.error, np.finfo(float).tiny)
         self.goal = self.error * min(0.9, HASTE * self.tol / proven)
@@ -101,7 +99,7 @@ class Progress:
             # A fixed point in this precision, that is not good enough.
             return np.inf
         first = max(0, len(self._errors) - 1 - window)
-        n_iter = self._steps[-1] - self._steps[first]
+        n_iter = self.n_iter - self._steps[first + 1]
         fallen = np.log(self._errors[first] / self.error)
         missing = np.log(self.error / self.goal)
         return 0.0 if missing <= 0 else missing * n_iter / fallen if fallen > 0 else np.inf
