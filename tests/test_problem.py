@@ -251,6 +251,11 @@ def test_restricted_to_what_is_used_nothing_changes(storage, layer, seed):
     )
     D = problem.deviation(S)
     np.testing.assert_array_equal(part.deviation(S[:, neurons]), D[:, neurons])
+    np.testing.assert_array_equal(part.Y, problem.Y[:, neurons])
+    np.testing.assert_array_equal(part.columns(slice(1, None)).Y, part.Y[:, 1:])
+    np.testing.assert_array_equal(part.rows(slice(2, 5)).Y, part.Y[2:5])
+    # Gathered when asked for.
+    assert np.shares_memory(part._targets, problem.Y)
     other = problem.columns(~neurons)
     assert part.objective(U[inputs][:, neurons], c[neurons]) + other.objective(
         U[:, ~neurons], c[~neurons]

@@ -180,10 +180,8 @@ class Steps:
         point, todo = self.point, self.todo
         settled = np.isfinite(point.settled_at)
         length, drift = self._step_all(np.reshape(move, (-1, 1)))
-        near = (
-            np.abs(point.multiplier + move - point.settled_at)
-            <= nearby(self.goal) * point.multiplier
-        )
+        distance = np.abs(point.multiplier + move - point.settled_at)
+        near = distance <= nearby(self.goal) * point.multiplier
         point.settled_at[~(settled & (length == 1) & near)] = np.nan
         self.reduction[todo] = np.clip((1 - length[todo]) ** 2, LEAST_REDUCTION, 0.8)
         residual = np.max(np.abs(self.missing) / point.reach, axis=1)
