@@ -7,6 +7,8 @@ program misses is found by one pass over the data, and joins it.
 """
 
 import numpy as np
+from scipy import sparse
+from sklearn.utils import gen_batches
 
 from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
 from ._newton_system import NewtonSystem, fast_order
@@ -83,30 +85,39 @@ class _Reduced:
         self.separate = iterate.problem.per_neuron
         charged = iterate.problem.charged(iterate.a)
         self.multiplier = iterate.rho_S * iterate.problem.norm(charged) / self.epsilon
-        self.chosen = [
-            self._choose(j, int(inputs), int(rows))
-            for j, (inputs, rows) in enumerate(zip(*numbers(iterate), strict=True))
-        ]
+        self.chosen = self._choose()
+        self._place()
         self.point = None
         self.complete = np.zeros(len(self.chosen), dtype=bool)
-        self._take_rows(self._respond(), iterate.a, iterate.rho_S)
+        self._take_rows(self._respond(), iterate.rho_S * iterate.a[self.row_places])
 
-    def _choose(self, j, n_inputs, n_rows):
-        """The inputs and rows that ADMM would keep next, were its thresholds lower."""
-        iterate = self.iterate
-        with np.errstate(divide="ignore", invalid="ignore"):
-            strength = np.abs(iterate.Z[:, j] + iterate.b[:, j]) / self.penalty[:, j]
-        strength[self.penalty[:, j] == 0] = np.inf
-        height = iterate.S[:, j] + iterate.a[:, j] - iterate.target[:, j]
-        height[self.active[:, j]] = -np.inf
-        return _largest(strength, n_inputs), _largest(height, n_rows)
+    def _choose(self):
+        """The inputs and rows of neurons that ADMM would keep next, were its thresholds lower."""
+        iterate, chosen = self.iterate, []
+        n_inputs, n_rows = numbers(iterate)
+        for some in gen_batches(len(n_inputs), MOST_NEURONS):
+            penalty = self.penalty[:, some]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                strength = np.abs(iterate.Z[:, some] + iterate.b[:, some]) / penalty
+            strength[penalty == 0] = np.inf
+            height = iterate.S[:, some] + iterate.a[:, some] - iterate.target[:, some]
+            height[self.active[:, some]] = -np.inf
+            inputs = map(_largest, strength.T, n_inputs[some].astype(int))
+            rows = map(_largest, height.T, n_rows[some].astype(int))
+            chosen += zip(inputs, rows, strict=True)
+        return chosen
 
-    def _take_rows(self, S, multipliers, scale=1.0):
-        """For the chosen rows, what responses exceed their bound by, and its multiplier."""
-        self.of_rows = [
-            (S[rows, j] - self.iterate.target[rows, j], scale * multipliers[rows, j])
-            for j, (_, rows) in enumerate(self.chosen)
-        ]
+    def _place(self):
+        """Where what is chosen is in matrices of all inputs or rows, neuron by neuron."""
+        self.places, self.row_places = (
+            (np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+            for parts in zip(*self.chosen, strict=True)
+        )
+
+    def _take_rows(self, S, multipliers):
+        """For the chosen rows, what responses exceed their bounds by, and the multipliers."""
+        self.row_excess = S[self.row_places] - self.iterate.target[self.row_places]
+        self.row_multiplier = multipliers
 
     def solve(self, changed, goal, max_iter):
         """Solve the programs of some neurons, cut down to the chosen inputs and rows.
@@ -154,13 +165,11 @@ class _Reduced:
     def _renew(self, changed):
         """Room for what is chosen: some neurons with the present weights, others as they were."""
         before, (n_inputs, n_rows) = self.point, self._counts()
-        inputs = np.concatenate([parts[0] for parts in self.chosen])
-        self.places = inputs, np.repeat(np.arange(len(n_inputs)), n_inputs)
         self.point = point = Point(n_inputs, n_rows, self.penalty[self.places])
         point.weights[point.has_input] = self.weights[self.places]
         point.gradient[point.has_input] = self.gradient[self.places]
-        excess, multiplier = (np.concatenate(parts) for parts in zip(*self.of_rows, strict=True))
-        point.excess[point.has_row], point.row_multiplier[point.has_row] = excess, multiplier
+        point.excess[point.has_row] = self.row_excess
+        point.row_multiplier[point.has_row] = self.row_multiplier
         point.square[:], point.multiplier[:] = self.squares, self.multiplier
         if before is not None:
             others = self._others(changed)
@@ -269,15 +278,34 @@ class _Reduced:
         """
         self.weights[...] = 0
         self.weights[self.places] = self.point.weights[self.point.has_input]
+        unsupported = ~self.point.support[self.point.has_input]
+        self.negligible = tuple(part[unsupported] for part in self.places)
         S = self._respond()
-        slopes, loss = self._slopes_and_loss(S)
-        steep = slopes.max(axis=0) > 1 + TOO_STEEP
-        missing = [
-            self._extend_neuron(j, slope, response)
-            for j, (slope, response) in enumerate(zip(slopes.T, S.T, strict=True))
-        ]
-        self.complete, self.steep = ~np.array(missing), steep
-        return np.flatnonzero(missing), loss
+        self._take_rows(S, self.point.row_multiplier[self.point.has_row])
+        slopes, loss = self._slopes_and_loss()
+        self.steep = slopes.max(axis=0) > 1 + TOO_STEEP
+        slopes[self.places] = 0
+        above = (S - self.iterate.target) * ~self.active
+        above[self.row_places] = 0
+        limits = TOO_HIGH * np.sqrt(np.einsum("ij,ij->j", S, S) / len(S))
+        missing = (slopes.max(axis=0) > 1 + TOO_STEEP) | (above.max(axis=0) > limits)
+        self.complete, missing = ~missing, np.flatnonzero(missing)
+        if len(missing):
+            multipliers = np.zeros(S.shape, S.dtype)
+            multipliers[self.row_places] = self.row_multiplier
+            for j in missing:
+                self.chosen[j] = self._extended(j, slopes[:, j], above[:, j], limits[j])
+            self._place()
+            self._take_rows(S, multipliers[self.row_places])
+        return missing, loss
+
+    def _extended(self, j, slope, above, limit):
+        """What is chosen of a neuron, with the inputs and rows that it misses."""
+        inputs, rows = self.chosen[j]
+        steep = slope > (NEAR if slope.max() > 1 + TOO_STEEP else np.inf)
+        steepest = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
+        highest = _largest(np.where(above > limit, above, -np.inf), len(rows) // 2 + 16)
+        return np.union1d(inputs, steepest), np.union1d(rows, highest)
 
     def stale(self, goal):
         """Neurons that are not optimal, or were so at another multiplier only."""
@@ -285,15 +313,16 @@ class _Reduced:
         near = distance <= nearby(goal) * self.multiplier
         return np.flatnonzero(~near | self.steep)
 
-    def _slopes_and_loss(self, S):
+    def _slopes_and_loss(self):
         """Slopes of all weights relative to their penalties, and the gap that they leave."""
-        A, target = self.iterate.A, self.iterate.target
-        slopes = self.gradient * np.asarray(self.multiplier, dtype=S.dtype)
+        A, (rows, neurons) = self.iterate.A, self.row_places
+        slopes = self.gradient * np.asarray(self.multiplier, dtype=A.dtype)
+        multipliers = sparse.coo_array(
+            (self.row_multiplier.astype(A.dtype), (neurons, rows)), shape=self.active.T.shape
+        )
+        slopes += (multipliers.tocsr() @ A).T
         slack = np.zeros(len(self.chosen))
-        for j, (_, rows) in enumerate(self.chosen):
-            multiplier = self._multiplier_of_rows(j)
-            slopes[:, j] += multiplier @ A[rows]
-            slack[j] = multiplier @ (S[rows, j] - target[rows, j])
+        np.add.at(slack, neurons, self.row_multiplier * self.row_excess)
         proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             np.abs(slopes, out=slopes)
@@ -302,39 +331,15 @@ class _Reduced:
         size = np.einsum("ij,ij->", np.abs(self.weights), self.penalty)
         return slopes, 1 - np.sum(proven / np.maximum(slopes.max(axis=0), 1)) / size
 
-    def _multiplier_of_rows(self, j):
-        return self.point.row_multiplier[j, : len(self.chosen[j][1])].copy()
-
-    def _extend_neuron(self, j, slope, S):
-        inputs, rows = self.chosen[j]
-        slope[inputs] = 0
-        steep = slope > (NEAR if slope.max() > 1 + TOO_STEEP else np.inf)
-        excess = S - self.iterate.target[:, j]
-        new_excess = excess * ~self.active[:, j]
-        new_excess[rows] = 0
-        high = new_excess > TOO_HIGH * np.sqrt(np.mean(S**2))
-        if not (steep.any() or high.any()):
-            self.of_rows[j] = excess[rows], self._multiplier_of_rows(j)
-            return False
-        new = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
-        above = _largest(np.where(high, new_excess, -np.inf), len(rows) // 2 + 16)
-        multiplier = np.zeros(len(S))
-        multiplier[rows] = self._multiplier_of_rows(j)
-        rows = np.union1d(rows, above)
-        self.chosen[j] = np.union1d(inputs, new), rows
-        self.of_rows[j] = excess[rows], multiplier[rows]
-        return True
-
     def solution(self, n_iter):
         """The sparse weights, and the dual point, in the units of the problem."""
         weights = self.weights.astype(np.float64)
-        weights[self.places] *= self.point.support[self.point.has_input]
+        weights[self.negligible] = 0
         S = self._respond()
         Xi = self._deviation(S)
         Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
-        for j, (_, rows) in enumerate(self.chosen):
-            Xi[rows, j] += self.of_rows[j][1]
-        self._take_rows(S, Xi)
+        Xi[self.row_places] += self.row_multiplier
+        self._take_rows(S, Xi[self.row_places])
         return self.iterate.in_units(weights, Xi, n_iter)
 
 
