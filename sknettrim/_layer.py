@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from ._problem import LayerProblem
 from ._solve import LayerResult, as_start, warn_unless_converged
+from ._threads import own_threads
 from ._trim import trim
 from .solvers import SOLVERS
 
@@ -161,22 +162,23 @@ def trim_layer(
     >>> bool(np.count_nonzero(sparser.coef) < np.count_nonzero(result.coef))
     True
     """
-    A, Y = _check_layer(A, Y, activation)
-    per_neuron = epsilon_per == "neuron"
-    radius = epsilon * np.linalg.norm(Y.astype(np.float64), axis=0 if per_neuron else None)
-    problem = LayerProblem(
-        A,
-        Y,
-        radius,
-        matched=activation != "relu",
-        inactive=inactive,
-        upper=_check_like("upper", upper, Y.shape),
-        penalty_weights=_check_like(
-            "penalty_weights", penalty_weights, (A.shape[1], Y.shape[1]), positive=True
-        ),
-        penalize_intercept=penalize_intercept,
-        original=_check_like("original_coef", original_coef, (A.shape[1], Y.shape[1])),
-    )
+    with own_threads():
+        A, Y = _check_layer(A, Y, activation)
+        per_neuron = epsilon_per == "neuron"
+        radius = epsilon * np.linalg.norm(Y.astype(np.float64), axis=0 if per_neuron else None)
+        problem = LayerProblem(
+            A,
+            Y,
+            radius,
+            matched=activation != "relu",
+            inactive=inactive,
+            upper=_check_like("upper", upper, Y.shape),
+            penalty_weights=_check_like(
+                "penalty_weights", penalty_weights, (A.shape[1], Y.shape[1]), positive=True
+            ),
+            penalize_intercept=penalize_intercept,
+            original=_check_like("original_coef", original_coef, (A.shape[1], Y.shape[1])),
+        )
     if warm_start is not None and warm_start.coef.shape != problem.shape:
         raise ValueError(
             f"warm_start is for a layer of shape {warm_start.coef.shape}, "

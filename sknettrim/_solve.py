@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.extmath import safe_sparse_dot
 
 from ._presolve import reduce
 from ._problem import column_norms
 from ._proof import OUT_OF_REACH
-from ._threads import blas_threads
+from ._threads import Workers
 from .solvers import SOLVERS, Solution, zero
 
 # Multiplications in a product of inputs and weights below which one thread is fastest.
@@ -124,22 +123,20 @@ def solve_layer(
     reduction = reduce(problem)
     if reduction.neurons.any():
         start = None if start is None else reduction.restrict(replace(start, n_iter=0))
-        with blas_threads(n_threads(reduction.problem)):
-            reduced = solve(
-                reduction.problem,
-                tol=tol,
-                max_iter=max_iter,
-                start=start,
-                verbose=verbose,
-                **options,
-            )
+        reduced = solve(
+            reduction.problem,
+            tol=tol,
+            max_iter=max_iter,
+            start=start,
+            verbose=verbose,
+            **options,
+        )
     else:
         reduced = reduction.restrict(zero(problem))
     solution = reduction.expand(reduced)
     dtype = problem.Y.dtype
     coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
-    with blas_threads(n_threads(problem)):
-        coef, proof = _without_negligible(problem, coef, intercept, solution.Xi, tol)
+    coef, proof = _without_negligible(problem, coef, intercept, solution.Xi, tol)
     result = LayerResult(
         coef=coef,
         intercept=intercept,
@@ -261,7 +258,7 @@ def _check_magnitude(name, array):
 def as_start(problem, result):
     """A result as a starting point, its dual guessed: at an optimum it is along the deviation."""
     D = problem.deviation(problem.responses(result.coef, result.intercept))
-    slopes = np.max(np.abs(safe_sparse_dot(problem.A.T, D)), axis=0)
+    slopes = np.max(np.abs(Workers().sums(problem.A, D)), axis=0)
     if not problem.per_neuron:
         slopes = np.max(slopes)
     return Solution(result.coef, result.intercept, D / np.where(slopes > 0, slopes, 1.0), 0)

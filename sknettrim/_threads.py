@@ -3,12 +3,15 @@
 Between two products over the data there is elementwise work, which BLAS leaves to one core and
 to memory. Cut into blocks of rows it stays in the cache of the core that made it. And threads
 that wait do not spin, so a busy machine slows them only by its share. The threads of BLAS do spin,
-for tens of milliseconds after each product, and take the cores from ours: the two do not mix.
+for tens of milliseconds after each product, be it as small as a norm, and take the cores from
+ours: the two do not mix. So BLAS has one thread for as long as a layer is solved.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache, reduce
+from threading import Lock, get_ident
 
 import numpy as np
 from sklearn.utils import gen_batches, gen_even_slices
@@ -19,11 +22,10 @@ BLOCK = 1 << 16
 
 
 class Workers:
-    """As many threads as BLAS would use."""
+    """As many threads as BLAS would use, or as :func:`own_threads` says."""
 
     def __init__(self):
-        libraries = _blas().lib_controllers
-        self.n_threads = max((library.num_threads for library in libraries), default=1)
+        self.n_threads = _granted.get() or _single.n_threads_outside()
         self._pool = None
 
     @contextmanager
@@ -32,10 +34,7 @@ class Workers:
         if self.n_threads == 1:
             yield
             return
-        with (
-            blas_threads(1),
-            ThreadPoolExecutor(self.n_threads) as self._pool,
-        ):
+        with _single, ThreadPoolExecutor(self.n_threads) as self._pool:
             try:
                 yield
             finally:
@@ -98,6 +97,59 @@ def _added(totals, parts):
 def blas_threads(n_threads):
     """A context in which BLAS has so many threads; None for as many as it has."""
     return _blas().limit(limits=n_threads)
+
+
+@contextmanager
+def own_threads(n_threads=None):
+    """A context in which BLAS has one thread, and :class:`Workers` so many.
+
+    None for as many as BLAS had.
+    """
+    token = _granted.set(n_threads or Workers().n_threads)
+    try:
+        with _single:
+            yield
+    finally:
+        _granted.reset(token)
+
+
+class _SingleBlasThread:
+    """A context in which BLAS has one thread.
+
+    Their number is one for the whole process. Of threads of Python that are here at the same time,
+    the first sets it, and puts it back when it leaves: two that did would undo each other's.
+    """
+
+    def __init__(self):
+        self._lock = Lock()
+        self._owner, self._depth, self._before = None, 0, 1
+
+    def __enter__(self):
+        with self._lock:
+            if self._owner is None:
+                self._owner, self._before = get_ident(), _most_blas_threads()
+                self._limit = blas_threads(1).__enter__()
+            self._depth += self._owner == get_ident()
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._depth -= self._owner == get_ident()
+            if self._depth == 0 and self._owner == get_ident():
+                self._owner = None
+                self._limit.__exit__(*error)
+
+    def n_threads_outside(self):
+        """How many threads BLAS has while nobody is here."""
+        with self._lock:
+            return _most_blas_threads() if self._owner is None else self._before
+
+
+_single = _SingleBlasThread()
+_granted = ContextVar("threads of ours", default=None)
+
+
+def _most_blas_threads():
+    return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 
 @cache

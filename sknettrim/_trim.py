@@ -7,7 +7,7 @@ import numpy as np
 from ._refit import refit as refit_layer
 from ._reweight import reweighted
 from ._solve import n_threads, solve_layer
-from ._threads import blas_threads
+from ._threads import own_threads
 
 
 def trim(
@@ -42,10 +42,19 @@ def trim(
         Of the first program that was solved, the one to start from at another epsilon. Only if
         `return_solution` is True.
     """
+    with own_threads(n_threads(problem)):
+        result, solution = _solve_in_rounds(problem, n_reweights, tol=tol, start=start, **options)
+        if refit:
+            result = refit_layer(problem, result, tol=tol)
+    return (result, solution) if return_solution else result
+
+
+def _solve_in_rounds(problem, n_reweights, *, start, **options):
+    """The result of the last program, and the solution of the first."""
     program, rounds = problem, n_reweights
     if n_reweights > 0 and problem.original is not None and np.any(problem.original):
         program, rounds = reweighted(problem, problem.original), n_reweights - 1
-    options.update(tol=tol, return_solution=True)
+    options.update(return_solution=True)
     result, first = solve_layer(program, start=start, **options)
     solution = first
     for _ in range(rounds):
@@ -58,7 +67,4 @@ def trim(
         result = replace(
             result, n_iter=before.n_iter + result.n_iter, seconds=before.seconds + result.seconds
         )
-    if refit:
-        with blas_threads(n_threads(problem)):
-            result = refit_layer(problem, result, tol=tol)
-    return (result, first) if return_solution else result
+    return result, first

@@ -15,7 +15,7 @@ from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
 
 from .._problem import LayerProblem
-from .._threads import Workers, blas_threads
+from .._threads import Workers
 
 # Rows for each input from which the factor is worth its price.
 MANY_ROWS = 2
@@ -109,8 +109,7 @@ class _Factor:
         scale = np.where(constant, 1.0, norms)
         gram /= scale[:, None] * scale
         tol = n_inputs * np.finfo(float).eps
-        with blas_threads(1):
-            upper, pivots, self.rank, _ = dpstrf(gram, tol=tol)
+        upper, pivots, self.rank, _ = dpstrf(gram, tol=tol)
         self._upper = np.triu(upper[: self.rank, : self.rank])
         self.order = pivots[: self.rank] - 1
         self._scale = scale[self.order][:, None]
@@ -130,10 +129,9 @@ class _Factor:
 
     def solve(self, right, transposed=False):
         """R^-1 or R^-T times `right`, on the inputs of `order`."""
-        with blas_threads(1):
-            if transposed:
-                return solve_triangular(self._upper, right / self._scale, trans="T")
-            return solve_triangular(self._upper, right) / self._scale
+        if transposed:
+            return solve_triangular(self._upper, right / self._scale, trans="T")
+        return solve_triangular(self._upper, right) / self._scale
 
 
 def _per_ball(problem, squares):

@@ -136,9 +136,9 @@ class _State:
         slope, stalls = np.zeros(limit.shape[1]), np.zeros(limit.shape[1])
         last = np.inf
         for pricing in range(MAX_PRICINGS):
-            self.S = safe_sparse_dot(self.A, self.x)
+            self.S = self.workers.products(self.A, self.x)
             force = self._force()
-            error = subgradient_error(self.x, safe_sparse_dot(self.A.T, force), limit)
+            error = subgradient_error(self.x, self.workers.sums(self.A, force), limit)
             reachable = np.maximum(
                 tolerance, self.norms[:, None] * rounding(self.S, force, self.weight)
             )

@@ -15,7 +15,7 @@ class ShiftedInverse:
     """Multiplication by (A'A + shift I)^-1, through the smaller of the two Gram matrices."""
 
     def __init__(self, A, workers):
-        self.A = A
+        self.A, self.workers = A, workers
         self.wide = A.shape[0] < A.shape[1]
         if sparse.issparse(A):
             self.gram = (A @ A.T if self.wide else A.T @ A).toarray()
@@ -28,7 +28,7 @@ class ShiftedInverse:
         self.value = shift = max(shift, self.smallest)
         matrix = self.gram.astype(np.float64)
         np.fill_diagonal(matrix, matrix.diagonal() + shift)
-        with blas_threads(1 if len(matrix) < LARGE_INVERSE else None):
+        with blas_threads(1 if len(matrix) < LARGE_INVERSE else self.workers.n_threads):
             lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
             if failed:
                 raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
