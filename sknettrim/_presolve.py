@@ -27,9 +27,9 @@ class Reduction:
         """A point of the whole program as one of the reduced program."""
         return replace(
             solution,
-            U=solution.U[self.inputs][:, self.neurons],
+            U=solution.U[self.inputs].compress(self.neurons, axis=1),
             c=solution.c[self.neurons],
-            Xi=solution.Xi[:, self.neurons],
+            Xi=solution.Xi.compress(self.neurons, axis=1),
         )
 
     def expand(self, solution):

@@ -78,12 +78,13 @@ class LayerProblem:
 
         Kept, they would take nearly as much memory as the layer.
         """
-        return self._whole if self._columns is None else self._whole[:, self._columns]
+        return self._whole if self._columns is None else _some_columns(self._whole, self._columns)
 
     @property
     def Y(self):  # noqa: N802
         """Targets of the layer; those of a program on some of the neurons are gathered anew."""
-        return self._targets if self._neurons is None else self._targets[:, self._neurons]
+        targets, neurons = self._targets, self._neurons
+        return targets if neurons is None else _some_columns(targets, neurons)
 
     @property
     def sparse(self):
@@ -127,11 +128,13 @@ class LayerProblem:
             if self.sparse:
                 # A copy is small; to gather columns takes long.
                 whole, columns = whole[:, columns], None
+        if not isinstance(neurons, slice):
+            neurons = np.arange(self.shape[1])[neurons]
         part = self._part(whole, columns, slice(None), inputs, neurons)
         if self._neurons is not None:
             part._targets, part._neurons = self._targets, self._neurons[neurons]
         elif not isinstance(neurons, slice):
-            part._targets, part._neurons = self._targets, np.arange(self.shape[1])[neurons]
+            part._targets, part._neurons = self._targets, neurons
         return part
 
     def with_penalty(self, weights):
@@ -142,15 +145,17 @@ class LayerProblem:
 
     def _part(self, whole, columns, rows, inputs=slice(None), neurons=slice(None)):
         def of(weights):
-            return None if weights is None else weights[inputs][:, neurons]
+            return None if weights is None else _some_columns(weights[inputs], neurons)
 
         part = LayerProblem(
             whole,
-            self._targets[rows][:, neurons if self._neurons is None else self._neurons[neurons]],
+            _some_columns(
+                self._targets[rows], neurons if self._neurons is None else self._neurons[neurons]
+            ),
             self.epsilon[neurons] if self.per_neuron else self.epsilon,
             matched=self.matched,
             inactive=self.inactive,
-            upper=None if self.upper is None else self.upper[rows, neurons],
+            upper=None if self.upper is None else _some_columns(self.upper[rows], neurons),
             penalty_weights=of(self.penalty_weights),
             penalize_intercept=self.penalize_intercept,
             original=of(self.original),
@@ -209,6 +214,14 @@ class LayerProblem:
     def certify(self, U, c, Xi):
         """Measure a primal and a dual point, whatever solver they came from."""
         return self.dual_point(Xi).certify(U, c)
+
+
+def _some_columns(array, index):
+    """Some columns, by a slice or otherwise: then in order of rows, as everything beside them.
+
+    What indexing gives is in order of columns, and takes several times as long to work with.
+    """
+    return array[:, index] if isinstance(index, slice) else array.take(index, axis=1)
 
 
 def stack_intercept(A, dtype):

@@ -72,9 +72,9 @@ class Workers:
         with self.at_work():
             return sum(self.map(lambda rows: A[rows].T @ right[rows], parts))
 
-    def shares(self, n_rows, n_columns):
-        """For each thread, its rows in blocks of a size for its cache."""
-        rows = max(1, BLOCK // n_columns)
+    def shares(self, n_rows, n_columns, size=BLOCK):
+        """For each thread, its rows in blocks of that many elements, for its cache."""
+        rows = max(1, size // n_columns)
         return [
             [
                 slice(part.start + block.start, part.start + block.stop)

@@ -19,6 +19,8 @@ from .._threads import Workers
 
 # Rows for each input from which the factor is worth its price.
 MANY_ROWS = 2
+# Elements of a block of rows: with fewer, to add up Gram matrices takes as long as to make them.
+BLOCK = 1 << 18
 # What is left of epsilon beside b, and epsilon beside the targets, for squares to keep digits.
 RESOLVED = 1e-5
 
@@ -100,7 +102,7 @@ class _Factor:
         self.mean_Y = self.Y.mean(axis=0, dtype=np.float64)
         n_inputs, n_neurons = problem.shape
         self.workers = Workers()
-        self.shares = self.workers.shares(*self.A.shape)
+        self.shares = self.workers.shares(*self.A.shape, size=BLOCK)
         gram, correlation, squares = self.workers.total(self._moments, self.shares)
         norms = np.sqrt(gram.diagonal())
         # Rounding errors of a constant column are no input.

@@ -250,7 +250,9 @@ class _Reduced:
             gathered = self.iterate.A.take(rows[i : i + GATHERED], axis=0)
             gathered.take(inputs, axis=1, out=part[i : i + GATHERED], mode="clip")
         gram = part.T @ part
-        return gram if few else self.iterate.inverse.gram[inputs][:, inputs] - gram
+        if few:
+            return gram
+        return self.iterate.inverse.gram.take(inputs, axis=0).take(inputs, axis=1) - gram
 
     def _respond(self):
         """Responses to the present weights; keeps what the ball has to do with them."""
