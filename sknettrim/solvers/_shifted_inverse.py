@@ -33,8 +33,10 @@ class ShiftedInverse:
             if failed:
                 raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
             lower, _ = dpotri(lower, lower=True, overwrite_c=True)
+        # LAPACK leaves zeros above the diagonal.
+        np.fill_diagonal(lower, lower.diagonal() / 2)
         lower = lower.astype(self.A.dtype)
-        self.matrix = np.tril(lower) + np.tril(lower, -1).T
+        self.matrix = lower + lower.T
         return shift
 
     def multiply(self, right, out):
