@@ -73,3 +73,14 @@ def test_a_proof_tells_how_many_iterations_are_left():
     before = progress.left((4000, 100))
     progress.note_failure(progress.error * 2)
     assert progress.left((4000, 100)) < before
+
+
+def test_each_proof_that_fails_makes_promises_less_believable():
+    """At the same rate and the same distance."""
+    shape = 4000, 100
+    once, twice = run(falling(0.1, 12)), run(falling(0.1, 12))
+    for progress, n_failures in ((once, 1), (twice, 2)):
+        for _ in range(n_failures):
+            progress.note_failure(progress.error * 2)
+    assert once.goal == twice.goal
+    assert once.left(shape) < twice.left(shape) < run(falling(0.1, 12)).left(shape)

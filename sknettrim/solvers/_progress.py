@@ -18,7 +18,8 @@ WARM_UP = 100
 PATIENCE = 600
 # Checks over which that rate is measured.
 WINDOW = 16
-# Checks that tell the present rate of convergence of a strict layer; it slows down by this factor.
+# Checks that tell the present rate of convergence of a strict layer; it slows down by this factor,
+# again with each proof that fails where that rate promised one.
 RECENT = 4
 SLOWING = 2.0
 # All iterations that a strict layer usually takes, over the root of rows per input ...
@@ -41,6 +42,7 @@ class Progress:
     def __init__(self, tol, strict):
         self.tol, self.goal = tol, PROMISING[not strict] * tol
         self._errors, self._steps, self._ratio = [], [0], np.inf
+        self._failures = 0
 
     def add(self, n_iter, error):
         """Note the largest relative residual after so many more iterations."""
@@ -75,6 +77,7 @@ class Progress:
     def note_failure(self, proven):
         """Note the error that a proof left; returns whether rounding errors are to blame."""
         before = self._ratio
+        self._failures += 1
         self._ratio = proven / max(self.error, np.finfo(float).tiny)
         self.goal = self.error * min(0.9, HASTE * self.tol / proven)
         return self._ratio > DIGITS_LOST * before
@@ -88,9 +91,9 @@ class Progress:
         n_rows, n_inputs = shape
         usual = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs) - self.n_iter
         expected = max(usual, self.n_iter / WORTH)
-        if np.isfinite(self._ratio):
+        if self._failures > 0:
             # A proof has told how far it is.
-            expected = min(expected, SLOWING * self._to_go(RECENT))
+            expected = min(expected, SLOWING**self._failures * self._to_go(RECENT))
         return expected
 
     def _to_go(self, window):
