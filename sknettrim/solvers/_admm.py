@@ -26,7 +26,7 @@ from ._feasible import mended
 from ._finish import finish
 from ._newton import refine
 from ._price import worthwhile
-from ._progress import Progress
+from ._progress import Progress, usual_iterations
 from ._shifted_inverse import ShiftedInverse
 
 RELAXATION = 1.8
@@ -45,8 +45,9 @@ FIRST_RATIO = 0.5
 RESPONSE_BIAS = 6.0
 WEIGHT_BIAS = 0.5
 # Iterations after which what matters of a strict layer is known well enough: from nothing, and
-# from a start, such as the solution at another epsilon.
+# from a start, such as the solution at another epsilon; and relative to all that it usually takes.
 FINISH_AFTER = 40, 20
+FINISH_SHARE = 0.25
 # Single precision is asked for no more than this.
 SINGLE_PRECISION_TOL = 1e-4
 
@@ -131,7 +132,7 @@ class Outcome(Enum):
 def _run(iterate, tol, n_iter, max_iter, verbose):
     """Iterate until there is a reason not to; returns it, and the point reached."""
     progress = Progress(tol, iterate.problem.strict)
-    balance_at, finish_at = n_iter + BALANCE_EVERY, n_iter + FINISH_AFTER[iterate.warm]
+    balance_at, finish_at = n_iter + BALANCE_EVERY, n_iter + _finish_after(iterate)
     while n_iter < max_iter:
         steps = min(CHECK_EVERY, max_iter - n_iter)
         progress.add(steps, iterate.advance(steps))
@@ -161,6 +162,11 @@ def _run(iterate, tol, n_iter, max_iter, verbose):
             iterate.balance()
             balance_at = max(n_iter + BALANCE_EVERY, int(BALANCE_GROWTH * n_iter))
     return Outcome.OUT_OF_ITERATIONS, iterate.solution(n_iter)
+
+
+def _finish_after(iterate):
+    first, warm = FINISH_AFTER
+    return warm if iterate.warm else max(first, FINISH_SHARE * usual_iterations(iterate.A.shape))
 
 
 class _Iterate:
