@@ -6,6 +6,7 @@ layer ``l`` (numbered from 0) and ``outputs[l + 1]`` what it passes on.
 
 import math
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -222,7 +223,7 @@ def solve_problems(
     # Cores go to one task, through its own threads, or to several. The processes of joblib and
     # dask get their share of threads there; in threads of this process, tasks would undo each
     # other's limits.
-    with blas_threads(1 if n_jobs > 1 else None):
+    with blas_threads(1) if n_jobs > 1 else nullcontext():
         answers = iter(Parallel(n_jobs=n_jobs, return_as=return_as)(tasks))
         for layer, (problem, slices) in enumerate(zip(problems, blocks, strict=True), start=first):
             parts = [next(answers) for _ in slices]

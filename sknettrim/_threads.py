@@ -8,7 +8,7 @@ ours: the two do not mix. So BLAS has one thread for as long as a layer is solve
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, reduce
 from threading import Lock, get_ident
@@ -95,7 +95,7 @@ def _added(totals, parts):
 
 
 def blas_threads(n_threads):
-    """A context in which BLAS has so many threads; None for as many as it has."""
+    """A context in which BLAS has so many threads, and those that it has found after it."""
     return _blas().limit(limits=n_threads)
 
 
@@ -111,6 +111,11 @@ def own_threads(n_threads=None):
             yield
     finally:
         _granted.reset(token)
+
+
+def blas_unlimited():
+    """A context in which BLAS has its threads again, if it is the caller who has limited them."""
+    return _single.lifted()
 
 
 class _SingleBlasThread:
@@ -137,6 +142,10 @@ class _SingleBlasThread:
             if self._depth == 0 and self._owner == get_ident():
                 self._owner = None
                 self._limit.__exit__(*error)
+
+    def lifted(self):
+        """A context in which BLAS has its threads, if it was the caller who came first."""
+        return blas_threads(self._before) if self._owner == get_ident() else nullcontext()
 
     def n_threads_outside(self):
         """How many threads BLAS has while nobody is here."""

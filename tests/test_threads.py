@@ -1,5 +1,8 @@
 """Threads of ours beside those of BLAS."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -9,6 +12,8 @@ import pytest
 import sknettrim._trim as trim_module
 from sknettrim import trim_layer
 from sknettrim._threads import Workers, _most_blas_threads, blas_threads, own_threads
+from sknettrim.solvers import _shifted_inverse
+from sknettrim.solvers._shifted_inverse import ShiftedInverse
 
 
 @pytest.fixture(params=[1, 3])
@@ -58,6 +63,61 @@ def test_fits_in_several_threads_do_not_undo_what_the_others_set(limit):
             seen = set().union(*pool.map(fit, range(n_fits)))
         assert seen == {before}
         assert _most_blas_threads() == before
+
+
+# In a process of its own, where nobody else has limited BLAS.
+OUTLASTS = """
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from sklearn.datasets import load_iris
+from sklearn.neural_network import MLPClassifier
+from sknettrim import NetTrim, _schemes
+from sknettrim._threads import _most_blas_threads, own_threads
+
+def outlast(*arguments, **options):
+    begun.set()
+    left.wait(60)
+    return solve_task(*arguments, **options)
+
+X, y = load_iris(return_X_y=True)
+mlp = MLPClassifier((8,), solver="lbfgs", max_iter=2000, random_state=0).fit(X, y)
+solve_task, begun, left = _schemes._solve_task, Event(), Event()
+_schemes._solve_task = outlast
+before = _most_blas_threads()
+with ThreadPoolExecutor(1) as pool:
+    with own_threads():
+        fit = pool.submit(NetTrim(mlp).fit, X)
+        assert begun.wait(60)
+    left.set()
+    fit.result()
+    assert _most_blas_threads() == before, _most_blas_threads()
+"""
+
+
+def test_a_fit_that_begins_within_another_one_and_outlasts_it():
+    """The number of threads that it finds is not one to go back to."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", OUTLASTS], check=True, env=environment)
+
+
+def test_a_large_inverse_has_the_threads_of_blas(monkeypatch):
+    monkeypatch.setattr(_shifted_inverse, "LARGE_INVERSE", 10)
+    seen, factor = [], _shifted_inverse.dpotrf
+
+    def note(*arguments, **options):
+        seen.append(_most_blas_threads())
+        return factor(*arguments, **options)
+
+    monkeypatch.setattr(_shifted_inverse, "dpotrf", note)
+    A = np.random.default_rng(0).standard_normal((50, 20))
+    with blas_threads(3):
+        with own_threads():
+            ShiftedInverse(A, Workers()).shift(1.0)
+        assert seen == [3]
+        # Not by a thread that has not limited them: another one may be at work.
+        with own_threads(), ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: ShiftedInverse(A, Workers()).shift(1.0)).result()
+        assert seen == [3, 1]
 
 
 def test_a_small_layer_has_one_thread_and_a_large_one_all(n_threads, monkeypatch):

@@ -1,11 +1,13 @@
 """The one matrix that ADMM inverts, for the whole layer."""
 
+from contextlib import nullcontext
+
 import numpy as np
 from scipy import sparse
 from scipy.linalg.lapack import dpotrf, dpotri
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._threads import blas_threads
+from .._threads import blas_unlimited
 
 # Order of a matrix from which its inverse is worth waiting for the threads of BLAS to calm down.
 LARGE_INVERSE = 1500
@@ -15,7 +17,7 @@ class ShiftedInverse:
     """Multiplication by (A'A + shift I)^-1, through the smaller of the two Gram matrices."""
 
     def __init__(self, A, workers):
-        self.A, self.workers = A, workers
+        self.A = A
         self.wide = A.shape[0] < A.shape[1]
         if sparse.issparse(A):
             self.gram = (A @ A.T if self.wide else A.T @ A).toarray()
@@ -28,7 +30,7 @@ class ShiftedInverse:
         self.value = shift = max(shift, self.smallest)
         matrix = self.gram.astype(np.float64)
         np.fill_diagonal(matrix, matrix.diagonal() + shift)
-        with blas_threads(1 if len(matrix) < LARGE_INVERSE else self.workers.n_threads):
+        with nullcontext() if len(matrix) < LARGE_INVERSE else blas_unlimited():
             lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
             if failed:
                 raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
