@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 
 import numpy as np
 import pytest
@@ -39,34 +38,46 @@ def test_also_after_an_error(n_threads):
     assert _most_blas_threads() == Workers().n_threads == n_threads
 
 
-@pytest.mark.parametrize("limit", [None, 1, 3])
-def test_fits_in_several_threads_do_not_undo_what_the_others_set(limit):
+def alone(script):
+    """Run a script in a process of its own, where nobody else has limited BLAS."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
+def test_fits_in_several_threads_do_not_undo_what_the_others_set():
     """Whoever leaves first or last: what BLAS had before is put back."""
-    n_fits = 4
-    gate = Barrier(n_fits)
+    alone("""
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from sknettrim._threads import Workers, _most_blas_threads, own_threads
 
-    def fit(i):
-        seen = []
-        for turn in range(20):
-            gate.wait()
-            with own_threads():
-                seen.append(Workers().n_threads)
-                if (i + turn) % 2:
-                    np.linalg.norm(np.ones((200, 50)))
-                with Workers().at_work():
-                    seen.append(Workers().n_threads)
-        return seen
+def stay(here, there):
+    with own_threads():
+        here.set()
+        assert there.wait(60)
+        with Workers().at_work():
+            return Workers().n_threads
 
-    with blas_threads(limit):
-        before = _most_blas_threads()
-        with ThreadPoolExecutor(n_fits) as pool:
-            seen = set().union(*pool.map(fit, range(n_fits)))
-        assert seen == {before}
-        assert _most_blas_threads() == before
+before = _most_blas_threads()
+for first_leaves_first in (True, False):
+    entered = [Event(), Event()]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = Event(), Event()
+        one = pool.submit(stay, entered[0], first)
+        assert entered[0].wait(60)
+        other = pool.submit(stay, entered[1], second)
+        assert entered[1].wait(60)
+        order = [(first, one), (second, other)]
+        for leave, fit in order if first_leaves_first else order[::-1]:
+            leave.set()
+            assert fit.result() == before
+        assert _most_blas_threads() == before, first_leaves_first
+""")
 
 
-# In a process of its own, where nobody else has limited BLAS.
-OUTLASTS = """
+def test_a_fit_that_begins_within_another_one_and_outlasts_it():
+    """The number of threads that it finds is not one to go back to."""
+    alone("""
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from sklearn.datasets import load_iris
@@ -76,7 +87,7 @@ from sknettrim._threads import _most_blas_threads, own_threads
 
 def outlast(*arguments, **options):
     begun.set()
-    left.wait(60)
+    assert left.wait(60)
     return solve_task(*arguments, **options)
 
 X, y = load_iris(return_X_y=True)
@@ -91,13 +102,7 @@ with ThreadPoolExecutor(1) as pool:
     left.set()
     fit.result()
     assert _most_blas_threads() == before, _most_blas_threads()
-"""
-
-
-def test_a_fit_that_begins_within_another_one_and_outlasts_it():
-    """The number of threads that it finds is not one to go back to."""
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
-    subprocess.run([sys.executable, "-c", OUTLASTS], check=True, env=environment)
+""")
 
 
 def test_a_large_inverse_has_the_threads_of_blas(monkeypatch):

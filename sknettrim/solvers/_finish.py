@@ -287,9 +287,7 @@ class _Reduced:
         slopes, loss = self._slopes_and_loss()
         self.steep = slopes.max(axis=0) > 1 + TOO_STEEP
         slopes[self.places] = 0
-        above = (S - self.iterate.target) * ~self.active
-        above[self.row_places] = 0
-        limits = TOO_HIGH * np.sqrt(np.einsum("ij,ij->j", S, S) / len(S))
+        above, limits = self._above(S)
         missing = (slopes.max(axis=0) > 1 + TOO_STEEP) | (above.max(axis=0) > limits)
         self.complete, missing = ~missing, np.flatnonzero(missing)
         if len(missing):
@@ -300,6 +298,12 @@ class _Reduced:
             self._place()
             self._take_rows(S, multipliers[self.row_places])
         return missing, loss
+
+    def _above(self, S):
+        """What responses exceed their bounds by in rows not chosen, and how much of it may be."""
+        above = (S - self.iterate.target) * ~self.active
+        above[self.row_places] = 0
+        return above, TOO_HIGH * np.sqrt(np.einsum("ij,ij->j", S, S) / len(S))
 
     def _extended(self, j, slope, above, limit):
         """What is chosen of a neuron, with the inputs and rows that it misses."""
@@ -323,8 +327,8 @@ class _Reduced:
             (self.row_multiplier.astype(A.dtype), (neurons, rows)), shape=self.active.T.shape
         )
         slopes += (multipliers.tocsr() @ A).T
-        slack = np.zeros(len(self.chosen))
-        np.add.at(slack, neurons, self.row_multiplier * self.row_excess)
+        slack = self.row_multiplier * self.row_excess
+        slack = np.bincount(neurons, slack, minlength=len(self.chosen))
         proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             np.abs(slopes, out=slopes)
