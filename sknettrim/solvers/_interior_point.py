@@ -128,23 +128,26 @@ class Steps:
     def _solve(self, system, dtype):
         """Newton directions, and their part in a move of the multiplier."""
         point, (_, n_rows, n_inputs) = self.point, system.normals.shape
-        inputs = system.neurons[:, None], np.arange(n_inputs)
-        rows = system.neurons[:, None], np.arange(n_rows)
+        # Of two index arrays, each element would be looked up.
+        inputs, rows = (system.neurons, slice(n_inputs)), (system.neurons, slice(n_rows))
         forces = np.stack([self.row_force[rows], point.row_multiplier[rows]], axis=1)
         force, slope = np.moveaxis(system.combine(forces.astype(dtype)), 1, 0)
         stiffness, gradient = self.stiffness[inputs], point.gradient[inputs]
         right = stiffness * self.shift[inputs] - self.missing[inputs] - force
+        # With a given multiplier the pull matters at the end only.
+        pulled = self.epsilon is not None or dtype == np.float64
         d, change, rise = system.solve(
             point.multiplier[system.neurons],
             stiffness,
             self.row_stiffness[rows],
-            np.stack([right, gradient], axis=1),
+            np.stack([right, gradient] if pulled else [right], axis=1),
             dtype,
         )
         self.missing[inputs] += slope
-        self.step[inputs], point.pull[inputs] = d[:, 0], d[:, 1]
-        self.change[inputs], point.pull_change[inputs] = change[:, 0], change[:, 1]
-        self.rise[rows], point.pull_rise[rows] = rise[:, 0], rise[:, 1]
+        self.step[inputs], self.change[inputs], self.rise[rows] = d[:, 0], change[:, 0], rise[:, 0]
+        if pulled:
+            point.pull[inputs], point.pull_change[inputs] = d[:, 1], change[:, 1]
+            point.pull_rise[rows] = rise[:, 1]
 
     def next_move(self):
         """How the multipliers move, and whether the balls were met before."""
@@ -207,17 +210,15 @@ class Steps:
         dslope = self.stiffness * (self.shift - step)
         dp = (self.p_aim - point.p * dslope) / up - point.p
         dq = (self.q_aim + point.q * dslope) / down - point.q
-        dp[point.free] = dq[point.free] = 0.0
+        np.copyto(dp, 0.0, where=point.free)
+        np.copyto(dq, 0.0, where=point.free)
         dslack = -(point.excess + point.slack) - rise
         drow = self.row_force + self.row_stiffness * rise - point.row_multiplier
-        relative = [
-            np.where(point.free, 0.0, direction / value)
-            for direction, value in ((dp, point.p), (dq, point.q), (dslope, up), (-dslope, down))
-        ]
-        relative += [dslack / point.slack, drow / point.row_multiplier]
-        fastest = reduce(np.maximum, (np.max(-r, axis=1, initial=1e-9) for r in relative))
-        drift = reduce(np.maximum, (np.max(r, axis=1, initial=0.0) for r in relative))
-        length = np.minimum(1.0, DAMPING / fastest)
+        rates = dp / point.p, dq / point.q, dslope / up, -dslope / down
+        rates += dslack / point.slack, drow / point.row_multiplier
+        fastest = reduce(np.minimum, (rate.min(axis=1, initial=-DAMPING) for rate in rates))
+        drift = reduce(np.maximum, (rate.max(axis=1, initial=0.0) for rate in rates))
+        length = -DAMPING / fastest
         linear = np.sum(point.gradient * step, axis=1)
         quadratic = np.sum(step * change, axis=1)
         point.square += length * (2 * linear + length * quadratic)

@@ -1,8 +1,9 @@
-"""LAPACK for threads of our own, on stacks of small symmetric matrices.
+"""BLAS and LAPACK for threads of our own, on stacks of small symmetric matrices.
 
 The matrices of one neuron are too small for the threads of BLAS, and there are many neurons. While
 `scipy.linalg.lapack` works on one no other thread can run Python; a function called by its
-address lets them. The addresses are those that scipy exports for Cython.
+address lets them. What BLAS does with a factor is too short for that: another thread would have to
+be woken, and waited for. The addresses are those that scipy exports for Cython.
 
 A stack is a C-contiguous array whose last two axes are those of a matrix, by columns as LAPACK
 counts: what is called its lower triangle, the one that LAPACK is faster with, is the upper one of
@@ -15,7 +16,7 @@ from itertools import repeat
 
 import numpy as np
 from scipy import LowLevelCallable
-from scipy.linalg import cython_lapack
+from scipy.linalg import cython_blas, cython_lapack
 
 _NAME = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)
 _ADDRESS = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
@@ -37,7 +38,7 @@ def factor_positive(matrices):
     """
     k, n, _ = matrices.shape
     info = np.zeros(k, dtype=np.int32)
-    _each("potrf", matrices.dtype, b"L", n, matrices, n, info)
+    _each(cython_lapack, "potrf", matrices.dtype, b"L", n, matrices, n, info)
     return info == 0
 
 
@@ -51,17 +52,21 @@ def solve_factored(factors, rights):
     rights : ndarray of shape (k, r, n), C-contiguous
         A row for each right-hand side, of the same dtype; takes the solutions.
     """
-    k, r, n = rights.shape
-    info = np.zeros(k, dtype=np.int32)
-    _each("potrs", factors.dtype, b"L", n, r, factors, n, rights, n, info)
+    _, r, n = rights.shape
+    # One by one: potrs is made for many at a time, and takes up to four times as long for one.
+    for i in range(r):
+        for transposed in (b"N", b"T"):
+            right = rights[:, i]
+            arguments = b"L", transposed, b"N", n, factors, n, right, 1
+            _each(cython_blas, "trsv", factors.dtype, *arguments)
 
 
-def _each(name, dtype, *arguments):
+def _each(module, name, dtype, *arguments):
     """Call a routine for each item of a stack.
 
     Everything goes by reference: of arrays the address of the item; numbers are the same for all.
     """
-    routine = _routine(_PREFIX[dtype] + name)
+    routine = _routine(module, _PREFIX[dtype] + name)
     # Kept here while addresses are in use.
     arguments = [np.array(a, np.int32) if isinstance(a, int) else a for a in arguments]
     for addresses in zip(*map(_addresses, arguments), strict=False):
@@ -78,8 +83,8 @@ def _addresses(value):
 
 
 @cache
-def _routine(name):
-    capsule = LowLevelCallable.from_cython(cython_lapack, name).function
+def _routine(module, name):
+    capsule = LowLevelCallable.from_cython(module, name).function
     signature = _NAME(("PyCapsule_GetName", ctypes.pythonapi))(capsule)
     address = _ADDRESS(("PyCapsule_GetPointer", ctypes.pythonapi))(capsule, signature)
     # Such as b"void (char *, int *, float *)".
@@ -87,4 +92,5 @@ def _routine(name):
         ctypes.c_char_p if b"char" in argument else ctypes.c_void_p
         for argument in signature.split(b",")
     ]
-    return ctypes.CFUNCTYPE(None, *types)(address)
+    prototype = ctypes.PYFUNCTYPE if module is cython_blas else ctypes.CFUNCTYPE
+    return prototype(None, *types)(address)

@@ -81,7 +81,7 @@ class NewtonSystem:
 def _solve_in(dtype, parts, right):
     """Solve systems in a precision, in place; returns which of them could be."""
     normals, gram, stiffness, root = parts
-    scaled = np.multiply(normals, root, dtype=dtype, casting="same_kind")
+    scaled = normals * root.astype(dtype, copy=False)
     # Of a matrix and itself, which takes half the operations.
     matrices = scaled.transpose(0, 2, 1) @ scaled
     matrices += gram

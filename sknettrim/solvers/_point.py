@@ -49,7 +49,7 @@ class Point:
         self.penalty[self.has_input] = penalty
         self.free = self.penalty == 0
         bound = np.count_nonzero(~self.free, axis=1)
-        mean = self.penalty.sum(axis=1) / np.maximum(bound, 1)
+        mean = np.where(bound > 0, self.penalty.sum(axis=1) / np.maximum(bound, 1), 1.0)
         # What is free has no multiplier, but a residual.
         self.reach = np.where(self.free, mean[:, None], self.penalty)
         self.count = 2 * bound + n_rows
