@@ -241,6 +241,38 @@ def test_it_gets_there_without_room_for_all_matrices(epsilon, epsilon_per, monke
     assert optima[1] == pytest.approx(optima[0], rel=2e-3)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_group_of_all_sizes_finds_the_multiplier_of_all(seed, monkeypatch):
+    """Else the other groups were solved at a wrong one, and once more."""
+    A, Y = layer_like_a_hidden_one(seed, m=100)
+    everyone = np.arange(100)
+    iterate = after(LayerProblem(A, Y, 0.3 * np.linalg.norm(Y)), 20)
+    monkeypatch.setattr("sknettrim.solvers._finish.MOST_NEURONS", 4)
+    together = _Reduced(iterate)
+    before = together.multiplier
+    monkeypatch.setattr("sknettrim.solvers._finish.bytes_left", lambda *_: 1e9)
+    assert len(together._groups(everyone)) == 1
+    together.solve(everyone, 1e-4, 25)
+    assert together.multiplier > 1.05 * before
+    apart = _Reduced(iterate)
+    monkeypatch.setattr("sknettrim.solvers._finish.bytes_left", lambda *_: 2.5e6)
+    assert len(apart._groups(everyone)) == 4
+    # What remains to be done after all groups.
+    monkeypatch.setattr("sknettrim.solvers._finish.follow", lambda *_: None)
+    apart.solve(everyone, 1e-4, 25)
+    assert apart.multiplier == pytest.approx(together.multiplier, rel=0.015)
+
+
+def test_neurons_that_are_never_silent_have_no_rows():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((500, 8))
+    Y = A @ rng.standard_normal((8, 5)) + 30
+    assert np.all(Y > 0)
+    problem = LayerProblem(A, Y, 0.01 * np.linalg.norm(Y))
+    found = finish(after(problem, 30), 1e-3, 30, 2000)
+    assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
+
+
 @given(seed=seeds, separate=st.booleans(), penalize_intercept=st.booleans(), moved=st.booleans())
 # Neurons followed too far, once.
 @example(seed=63243, separate=False, penalize_intercept=True, moved=True)

@@ -123,22 +123,24 @@ class _Reduced:
         """Solve the programs of some neurons, cut down to the chosen inputs and rows.
 
         They start around the present weights. Neurons that share a ball are solved together, if
-        there is room for their matrices; else the multiplier of the ball is given, and all follow
-        it to where the ball is met. Returns the most steps that a neuron took, and the error of
-        the ball.
+        there is room for their matrices; else a first group, of neurons of all sizes, finds the
+        multiplier of the ball from its share of it, or it is given where others have settled; and
+        all follow it to where the ball is met. Returns the most steps that a neuron took, and the
+        error of the ball.
         """
         self._appraise()
         self._renew(changed)
-        point, groups = self.point, self._groups(changed)
-        together = not self.separate and len(groups) == 1
+        point, groups, others = self.point, self._groups(changed), self._others(changed)
         least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
-        n_iter = 0
+        n_iter, given = 0, len(groups) > 1 and len(others) > 0
         for batches in groups:
             members, epsilon = np.concatenate(batches), None
-            if together:
-                members, epsilon = np.append(members, self._others(changed)), self.epsilon
-            elif self.separate:
+            if self.separate:
                 epsilon = self.epsilon[members]
+            elif not given:
+                members = np.append(members, others)
+                share = self.squares[members].sum() / self.squares.sum()
+                epsilon, given = self.epsilon * np.sqrt(share), True
             part = point.part(members)
             steps = solve(
                 part,
@@ -151,7 +153,9 @@ class _Reduced:
             )
             n_iter = max(n_iter, steps)
             point.put(members, part, slice(None))
-        if not (together or self.separate):
+            if not self.separate:
+                point.multiplier[:] = part.multiplier[0]
+        if not (self.separate or len(groups) == 1):
             follow(point, self.epsilon)
         self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
         square = point.square if self.separate else point.square.sum()
@@ -183,26 +187,31 @@ class _Reduced:
         return np.array([[len(part) for part in parts] for parts in self.chosen]).T
 
     def _groups(self, members):
-        """Batches of neurons, in groups for which there is room."""
-        everyone = self._counts()
-        room, taken, groups = bytes_left(self.iterate, *everyone), 0, [[]]
-        for batch in self._batches(members):
-            inputs, rows = map(fast_order, everyone[:, batch].max(axis=1))
+        """Batches of neurons, in groups for which there is room; the first has all sizes."""
+        counts, batches = self._counts(), self._batches(members)
+        taken = 0
+        for batch in batches:
+            inputs, rows = map(fast_order, counts[:, batch].max(axis=1))
             # The matrices of a neuron, and the vectors of its steps.
             size = self.iterate.A.itemsize * inputs * (inputs + rows) + 230 * inputs + 110 * rows
-            size *= len(batch)
-            if taken + size > room and len(groups[-1]) >= self.iterate.workers.n_threads:
-                groups.append([])
-                taken = 0
-            groups[-1].append(batch)
-            taken += size
-        return groups
+            taken += size * len(batch)
+        room = max(bytes_left(self.iterate, *counts), 1)
+        most = max(1, len(batches) // self.iterate.workers.n_threads)
+        n_groups = min(most, int(np.ceil(taken / room)))
+        if n_groups == 1:
+            return [batches]
+        sample = self._by_size(members)[n_groups // 2 :: n_groups]
+        batches = self._batches(np.setdiff1d(members, sample))
+        others = [batches[first :: n_groups - 1] for first in range(n_groups - 1)]
+        return [self._batches(sample), *others]
+
+    def _by_size(self, members):
+        n_inputs, n_rows = self._counts()[:, members]
+        return members[np.lexsort([n_rows, n_inputs // ALIKE])[::-1]]
 
     def _batches(self, members):
         """Neurons of about the same size together, the largest first."""
-        n_inputs, n_rows = self._counts()[:, members]
-        order = members[np.lexsort([n_rows, n_inputs // ALIKE])[::-1]]
-        batches, first = [], 0
+        order, batches, first = self._by_size(members), [], 0
         while first < len(order):
             size, rows = (max(1, len(part)) for part in self.chosen[order[first]])
             last = first + int(np.clip(BATCH // (size * max(size, rows)), 1, MOST_NEURONS))
