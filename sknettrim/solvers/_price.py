@@ -35,8 +35,8 @@ def worthwhile(iterate, n_iter):
     n_active = np.count_nonzero(iterate.problem.active, axis=0)
     inputs, rows = numbers(iterate)
     step = 4.0 * inputs**2 * (rows + inputs / 3) + 3e7
-    # In two rounds, mostly.
-    start = 4.0 * inputs**2 * np.minimum(n_active, n - n_active)
+    # Once for all, and once for half of them, mostly.
+    start = 3.0 * inputs**2 * np.minimum(n_active, n - n_active)
     affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
     fits = bytes_left(iterate, inputs, rows) > 0
     return fits and np.sum(TYPICAL_STEPS * step + start) < affordable
