@@ -132,7 +132,8 @@ class _Reduced:
         self._renew(changed)
         point, groups, others = self.point, self._groups(changed), self._others(changed)
         least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
-        n_iter, given = 0, len(groups) > 1 and len(others) > 0
+        together = len(groups) == 1 and self._room_beside(groups[0], others)
+        n_iter, given = 0, not together and len(others) > 0
         for batches in groups:
             members, epsilon = np.concatenate(batches), None
             if self.separate:
@@ -155,7 +156,7 @@ class _Reduced:
             point.put(members, part, slice(None))
             if not self.separate:
                 point.multiplier[:] = part.multiplier[0]
-        if not (self.separate or len(groups) == 1):
+        if not (self.separate or together):
             follow(point, self.epsilon)
         self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
         square = point.square if self.separate else point.square.sum()
@@ -188,22 +189,43 @@ class _Reduced:
 
     def _groups(self, members):
         """Batches of neurons, in groups for which there is room; the first has all sizes."""
-        counts, batches = self._counts(), self._batches(members)
-        taken = 0
+        batches, counts = self._batches(members), self._counts()
+        # No thread is to be without work.
+        least = self._size(batches[: self.iterate.workers.n_threads], counts)
+        room = max(bytes_left(self.iterate, *counts), least)
+        everyone = self._size(batches, counts)
+        if everyone <= room:
+            return [batches]
+        by_size, stride = self._by_size(members), int(np.ceil(everyone / room))
+        while self._size(self._batches(by_size[stride // 2 :: stride]), counts) > room:
+            stride += 1
+        sample = by_size[stride // 2 :: stride]
+        groups, taken = [self._batches(sample)], room
+        for batch in self._batches(np.setdiff1d(members, sample)):
+            size = self._size([batch], counts)
+            if taken + size > room:
+                groups.append([])
+                taken = 0
+            groups[-1].append(batch)
+            taken += size
+        return groups
+
+    def _room_beside(self, batches, others):
+        """Whether neurons that have settled may step with those of a group, as vectors alone."""
+        counts = self._counts()
+        inputs, rows = counts.max(axis=1)
+        vectors = (230 * inputs + 110 * rows) * len(others)
+        room = bytes_left(self.iterate, *counts)
+        return len(others) == 0 or self._size(batches, counts) + vectors <= room
+
+    def _size(self, batches, counts):
+        """Bytes of the matrices of neurons, and of the vectors of their steps."""
+        size = 0
         for batch in batches:
             inputs, rows = map(fast_order, counts[:, batch].max(axis=1))
-            # The matrices of a neuron, and the vectors of its steps.
-            size = self.iterate.A.itemsize * inputs * (inputs + rows) + 230 * inputs + 110 * rows
-            taken += size * len(batch)
-        room = max(bytes_left(self.iterate, *counts), 1)
-        most = max(1, len(batches) // self.iterate.workers.n_threads)
-        n_groups = min(most, int(np.ceil(taken / room)))
-        if n_groups == 1:
-            return [batches]
-        sample = self._by_size(members)[n_groups // 2 :: n_groups]
-        batches = self._batches(np.setdiff1d(members, sample))
-        others = [batches[first :: n_groups - 1] for first in range(n_groups - 1)]
-        return [self._batches(sample), *others]
+            matrices = self.iterate.A.itemsize * inputs * (inputs + rows)
+            size += (matrices + 230 * inputs + 110 * rows) * len(batch)
+        return size
 
     def _by_size(self, members):
         n_inputs, n_rows = self._counts()[:, members]
