@@ -214,7 +214,7 @@ class _Reduced:
         """Whether neurons that have settled may step with those of a group, as vectors alone."""
         counts = self._counts()
         inputs, rows = counts.max(axis=1)
-        vectors = (230 * inputs + 110 * rows) * len(others)
+        vectors = _bytes_of_vectors(inputs, rows) * len(others)
         room = bytes_left(self.iterate, *counts)
         return len(others) == 0 or self._size(batches, counts) + vectors <= room
 
@@ -224,7 +224,7 @@ class _Reduced:
         for batch in batches:
             inputs, rows = map(fast_order, counts[:, batch].max(axis=1))
             matrices = self.iterate.A.itemsize * inputs * (inputs + rows)
-            size += (matrices + 230 * inputs + 110 * rows) * len(batch)
+            size += (matrices + _bytes_of_vectors(inputs, rows)) * len(batch)
         return size
 
     def _by_size(self, members):
@@ -378,6 +378,11 @@ class _Reduced:
         Xi[self.row_places] += self.row_multiplier
         self._take_rows(S, Xi[self.row_places])
         return self.iterate.in_units(weights, Xi, n_iter)
+
+
+def _bytes_of_vectors(inputs, rows):
+    """What a neuron with so many takes in a step, besides its matrices."""
+    return 230 * inputs + 110 * rows
 
 
 def _largest(values, number):
