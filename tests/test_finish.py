@@ -16,11 +16,12 @@ from sknettrim._problem import LayerProblem
 from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
+from sknettrim.solvers._batches import Batches
 from sknettrim.solvers._finish import _Reduced, finish
 from sknettrim.solvers._interior_point import Steps, ball_error, solve
 from sknettrim.solvers._newton_system import NewtonSystem
 from sknettrim.solvers._point import Point
-from sknettrim.solvers._price import worthwhile
+from sknettrim.solvers._price import AT_WORK, worthwhile
 
 TOL = 1e-4
 OPTIONS = ["per_neuron", "weighted", "cascade", "penalize_intercept"]
@@ -203,6 +204,24 @@ def test_it_is_worthwhile_with_many_rows_only():
     assert not asked(8000, matched=True)
 
 
+def test_with_more_threads_there_are_more_batches_and_not_more_memory():
+    A, Y = layer_like_a_hidden_one(3, n=8000, p=100, m=60)
+    iterate = after(LayerProblem(A, Y, 0.2 * np.linalg.norm(Y)), 50, np.float32)
+    counts = _Reduced(iterate)._counts()
+    lengths = []
+    for n_threads in (1, 2, 8, 16):
+        iterate.workers.n_threads = n_threads
+        assert worthwhile(iterate, 220)
+        batches = Batches(iterate, *counts)._batches(np.arange(60))
+        elements = [
+            len(batch) * counts[0, batch].max() * counts[:, batch].max() for batch in batches
+        ]
+        # Batches go by their first neuron; others can have more rows.
+        assert n_threads * max(elements) <= 2 * AT_WORK
+        lengths.append(len(batches))
+    assert lengths[0] <= lengths[1] < lengths[2] < lengths[3]
+
+
 def test_near_the_proof_few_iterations_are_left_to_save(monkeypatch):
     """Once a proof has told how far it is; until then nobody knows, and the longer it may take."""
     expected = []
@@ -232,8 +251,8 @@ def test_it_gets_there_without_room_for_all_matrices(epsilon, epsilon_per, monke
     problem = LayerProblem(A, Y, radius)
     iterate = after(problem, 50)
     together = finish(iterate, 1e-3, 50, 2000)
-    monkeypatch.setattr("sknettrim.solvers._finish.bytes_left", lambda *_: 0)
-    monkeypatch.setattr("sknettrim.solvers._finish.MOST_NEURONS", 4)
+    monkeypatch.setattr("sknettrim.solvers._batches.bytes_left", lambda *_: 0)
+    monkeypatch.setattr("sknettrim.solvers._batches.MOST_NEURONS", 4)
     apart = finish(iterate, 1e-3, 50, 2000)
     for found in (together, apart):
         assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
@@ -247,16 +266,20 @@ def test_a_group_of_all_sizes_finds_the_multiplier_of_all(seed, monkeypatch):
     A, Y = layer_like_a_hidden_one(seed, m=100)
     everyone = np.arange(100)
     iterate = after(LayerProblem(A, Y, 0.3 * np.linalg.norm(Y)), 20)
-    monkeypatch.setattr("sknettrim.solvers._finish.MOST_NEURONS", 4)
+
+    def groups_of(layer):
+        return Batches(iterate, *layer._counts()).groups(everyone)
+
+    monkeypatch.setattr("sknettrim.solvers._batches.MOST_NEURONS", 4)
     together = _Reduced(iterate)
     before = together.multiplier
-    monkeypatch.setattr("sknettrim.solvers._finish.bytes_left", lambda *_: 1e9)
-    assert len(together._groups(everyone)) == 1
+    monkeypatch.setattr("sknettrim.solvers._batches.bytes_left", lambda *_: 1e9)
+    assert len(groups_of(together)) == 1
     together.solve(everyone, 1e-4, 25)
     assert together.multiplier > 1.05 * before
     apart = _Reduced(iterate)
-    monkeypatch.setattr("sknettrim.solvers._finish.bytes_left", lambda *_: 2.5e6)
-    assert len(apart._groups(everyone)) == 4
+    monkeypatch.setattr("sknettrim.solvers._batches.bytes_left", lambda *_: 2.5e6)
+    assert len(groups_of(apart)) == 4
     # What remains to be done after all groups.
     monkeypatch.setattr("sknettrim.solvers._finish.follow", lambda *_: None)
     apart.solve(everyone, 1e-4, 25)

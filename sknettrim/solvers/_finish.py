@@ -10,10 +10,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from ._batches import Batches
 from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
 from ._newton_system import NewtonSystem, fast_order
 from ._point import Point
-from ._price import BATCH, bytes_left, numbers
+from ._price import numbers
 
 # Inputs with a slope of this share of their penalty join where some exceed it by TOO_STEEP.
 NEAR = 0.98
@@ -26,10 +27,8 @@ MAX_STEPS = 25
 OFF_TRACK = 0.5
 # Rows gathered at a time, to stay in a core's cache.
 GATHERED = 512
-# The most neurons of a batch; their numbers of inputs count in such units, so that those of rows
-# can be alike, too.
-MOST_NEURONS = 32
-ALIKE = 16
+# Neurons whose inputs and rows are chosen at a time.
+CHOSEN = 32
 # Of a Gram matrix's diagonal, added to it, in units of its precision.
 RIDGE = 100
 # Accuracy of what is left of the layer, relative to the tolerance: in the first round, which shows
@@ -95,7 +94,7 @@ class _Reduced:
         """The inputs and rows of neurons that ADMM would keep next, were its thresholds lower."""
         iterate, chosen = self.iterate, []
         n_inputs, n_rows = numbers(iterate)
-        for some in gen_batches(len(n_inputs), MOST_NEURONS):
+        for some in gen_batches(len(n_inputs), CHOSEN):
             penalty = self.penalty[:, some]
             with np.errstate(divide="ignore", invalid="ignore"):
                 strength = np.abs(iterate.Z[:, some] + iterate.b[:, some]) / penalty
@@ -130,12 +129,14 @@ class _Reduced:
         """
         self._appraise()
         self._renew(changed)
-        point, groups, others = self.point, self._groups(changed), self._others(changed)
+        point, others = self.point, self._others(changed)
+        batches = Batches(self.iterate, *self._counts())
+        groups = batches.groups(changed)
         least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
-        together = len(groups) == 1 and self._room_beside(groups[0], others)
+        together = len(groups) == 1 and batches.room_beside(groups[0], others)
         n_iter, given = 0, not together and len(others) > 0
-        for batches in groups:
-            members, epsilon = np.concatenate(batches), None
+        for group in groups:
+            members, epsilon = np.concatenate(group), None
             if self.separate:
                 epsilon = self.epsilon[members]
             elif not given:
@@ -145,7 +146,7 @@ class _Reduced:
             part = point.part(members)
             steps = solve(
                 part,
-                self._systems(part, members, batches),
+                self._systems(part, members, group),
                 epsilon=epsilon,
                 goal=goal,
                 least=least[members],
@@ -186,60 +187,6 @@ class _Reduced:
     def _counts(self):
         """Numbers of inputs and of rows of each neuron."""
         return np.array([[len(part) for part in parts] for parts in self.chosen]).T
-
-    def _groups(self, members):
-        """Batches of neurons, in groups for which there is room; the first has all sizes."""
-        batches, counts = self._batches(members), self._counts()
-        # No thread is to be without work.
-        least = self._size(batches[: self.iterate.workers.n_threads], counts)
-        room = max(bytes_left(self.iterate, *counts), least)
-        everyone = self._size(batches, counts)
-        if everyone <= room:
-            return [batches]
-        by_size, stride = self._by_size(members), int(np.ceil(everyone / room))
-        while self._size(self._batches(by_size[stride // 2 :: stride]), counts) > room:
-            stride += 1
-        sample = by_size[stride // 2 :: stride]
-        groups, taken = [self._batches(sample)], room
-        for batch in self._batches(np.setdiff1d(members, sample)):
-            size = self._size([batch], counts)
-            if taken + size > room:
-                groups.append([])
-                taken = 0
-            groups[-1].append(batch)
-            taken += size
-        return groups
-
-    def _room_beside(self, batches, others):
-        """Whether neurons that have settled may step with those of a group, as vectors alone."""
-        counts = self._counts()
-        inputs, rows = counts.max(axis=1)
-        vectors = _bytes_of_vectors(inputs, rows) * len(others)
-        room = bytes_left(self.iterate, *counts)
-        return len(others) == 0 or self._size(batches, counts) + vectors <= room
-
-    def _size(self, batches, counts):
-        """Bytes of the matrices of neurons, and of the vectors of their steps."""
-        size = 0
-        for batch in batches:
-            inputs, rows = map(fast_order, counts[:, batch].max(axis=1))
-            matrices = self.iterate.A.itemsize * inputs * (inputs + rows)
-            size += (matrices + _bytes_of_vectors(inputs, rows)) * len(batch)
-        return size
-
-    def _by_size(self, members):
-        n_inputs, n_rows = self._counts()[:, members]
-        return members[np.lexsort([n_rows, n_inputs // ALIKE])[::-1]]
-
-    def _batches(self, members):
-        """Neurons of about the same size together, the largest first."""
-        order, batches, first = self._by_size(members), [], 0
-        while first < len(order):
-            size, rows = (max(1, len(part)) for part in self.chosen[order[first]])
-            last = first + int(np.clip(BATCH // (size * max(size, rows)), 1, MOST_NEURONS))
-            batches.append(order[first:last])
-            first = last
-        return batches
 
     def _systems(self, point, members, batches):
         """The systems of batches of neurons, the first of a point, moved inside their bounds."""
@@ -378,11 +325,6 @@ class _Reduced:
         Xi[self.row_places] += self.row_multiplier
         self._take_rows(S, Xi[self.row_places])
         return self.iterate.in_units(weights, Xi, n_iter)
-
-
-def _bytes_of_vectors(inputs, rows):
-    """What a neuron with so many takes in a step, besides its matrices."""
-    return 230 * inputs + 110 * rows
 
 
 def _largest(values, number):

@@ -18,8 +18,9 @@ ELEMENTWISE = 1000
 # they stay below three; or of the end alone, no more than nobody misses.
 MOST_MEMORY = 2.8
 LITTLE_MEMORY = 24e6
-# Elements of the matrices of a batch of neurons.
+# Elements of the matrices of a batch of neurons, and of those at work on all threads.
 BATCH = 1 << 18
+AT_WORK = 2 * BATCH
 
 
 def worthwhile(iterate, n_iter):
@@ -48,10 +49,14 @@ def bytes_left(iterate, inputs, rows):
     # Vectors of all neurons, with room for the largest, matrices of those at work, and a few
     # matrices of responses.
     size = m * (75 * np.max(inputs) + 35 * np.max(rows)) + 2 * iterate.S.nbytes
-    at_work = min(iterate.workers.n_threads * BATCH, np.sum(inputs * np.maximum(inputs, rows)))
-    size += 6 * at_work * iterate.A.itemsize
+    size += 6 * min(AT_WORK, np.sum(inputs * np.maximum(inputs, rows))) * iterate.A.itemsize
     held = iterate.A.nbytes + 3 * iterate.S.nbytes
     return max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY) - size
+
+
+def batch_size(n_threads):
+    """Elements of the matrices of a batch: with more threads there are more, smaller batches."""
+    return min(BATCH, AT_WORK // n_threads)
 
 
 def numbers(iterate):
