@@ -14,8 +14,10 @@ from ._proof import OUT_OF_REACH
 from ._threads import Workers
 from .solvers import SOLVERS, Solution, zero
 
-# Multiplications in a product of inputs and weights below which one thread is fastest.
+# Multiplications in a product of inputs and weights below which one thread is fastest, and for
+# which each of more than two threads is worth its price: they share one interpreter.
 SMALL_LAYER = 1e8
+MOST_THREADS = 8
 # Responses of a weight this small, relative to epsilon, are lost in the tolerance ...
 NEGLIGIBLE = 1e-3
 # ... and so are weights that make up such shares of the objective together, relative to tol: the
@@ -229,10 +231,11 @@ def _largest_of_share(size, share):
     return size[np.searchsorted(total, share * total[-1])] if len(size) else 0.0
 
 
-def n_threads(problem):
-    """One for small layers, where threads cost more than they give; else what is set."""
+def most_threads(problem):
+    """One for small layers, and some for large ones: more would cost more than they give."""
     n_inputs, n_neurons = problem.shape
-    return 1 if len(problem.active) * n_inputs * n_neurons < SMALL_LAYER else None
+    worth = int(len(problem.active) * n_inputs * n_neurons / SMALL_LAYER)
+    return 1 if worth == 0 else min(max(worth, 2), MOST_THREADS)
 
 
 def _check_options(name, solve, options):

@@ -100,12 +100,13 @@ def blas_threads(n_threads):
 
 
 @contextmanager
-def own_threads(n_threads=None):
-    """A context in which BLAS has one thread, and :class:`Workers` so many.
+def own_threads(most=None):
+    """A context in which BLAS has one thread, and :class:`Workers` as many as BLAS had.
 
-    None for as many as BLAS had.
+    But no more than `most`.
     """
-    token = _granted.set(n_threads or Workers().n_threads)
+    available = Workers().n_threads
+    token = _granted.set(available if most is None else min(most, available))
     try:
         with _single:
             yield

@@ -6,7 +6,7 @@ import numpy as np
 
 from ._refit import refit as refit_layer
 from ._reweight import reweighted
-from ._solve import n_threads, solve_layer
+from ._solve import most_threads, solve_layer
 from ._threads import own_threads
 
 
@@ -42,7 +42,7 @@ def trim(
         Of the first program that was solved, the one to start from at another epsilon. Only if
         `return_solution` is True.
     """
-    with own_threads(n_threads(problem)):
+    with own_threads(most_threads(problem)):
         result, solution = _solve_in_rounds(problem, n_reweights, tol=tol, start=start, **options)
         if refit:
             result = refit_layer(problem, result, tol=tol)

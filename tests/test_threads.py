@@ -27,7 +27,7 @@ def test_blas_has_one_thread_while_ours_are_granted_and_all_of_them_after(n_thre
         assert Workers().n_threads == n_threads
         with own_threads(2):
             assert _most_blas_threads() == 1
-            assert Workers().n_threads == 2
+            assert Workers().n_threads == min(2, n_threads)
         assert Workers().n_threads == n_threads
     assert _most_blas_threads() == Workers().n_threads == n_threads
 
@@ -125,7 +125,8 @@ def test_a_large_inverse_has_the_threads_of_blas(monkeypatch):
         assert seen == [3, 1]
 
 
-def test_a_small_layer_has_one_thread_and_a_large_one_all(n_threads, monkeypatch):
+@pytest.mark.parametrize("n_threads", [1, 3, 12])
+def test_a_layer_has_as_many_threads_as_it_is_worth(n_threads, monkeypatch):
     seen, solve = [], trim_module.solve_layer
 
     def note(*arguments, **options):
@@ -133,9 +134,10 @@ def test_a_small_layer_has_one_thread_and_a_large_one_all(n_threads, monkeypatch
         return solve(*arguments, **options)
 
     monkeypatch.setattr(trim_module, "solve_layer", note)
+    monkeypatch.setattr("sknettrim._solve.SMALL_LAYER", 1e6)
     rng = np.random.default_rng(0)
-    for n in (50, 2000):
+    for n in (50, 1000, 4000, 20000):
         A, W = rng.standard_normal((n, 50)), rng.standard_normal((50, 20))
-        monkeypatch.setattr("sknettrim._solve.SMALL_LAYER", 1e6)
-        trim_layer(A, A @ W, epsilon=0.5, activation="identity")
-    assert seen == [(1, 1), (n_threads, 1)]
+        with blas_threads(n_threads):
+            trim_layer(A, A @ W, epsilon=0.5, activation="identity")
+    assert seen == [(min(most, n_threads), 1) for most in (1, 2, 4, 8)]
