@@ -171,10 +171,14 @@ class LayerProblem:
 
     def objective(self, U, c):
         """Weighted l1 norm of the weights."""
+        return float(self.objectives(U, c).sum())
+
+    def objectives(self, U, c):
+        """Of each neuron."""
         weighted = np.abs(U, dtype=np.float64)
         if self.penalty_weights is not None:
             weighted *= self.penalty_weights
-        return float(weighted.sum() + self.penalize_intercept * np.abs(c, dtype=np.float64).sum())
+        return weighted.sum(axis=0) + self.penalize_intercept * np.abs(c, dtype=np.float64)
 
     def deviation(self, S):
         """S - Y on Omega, the part above V off it: zero exactly where nothing is wrong."""

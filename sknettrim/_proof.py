@@ -42,7 +42,12 @@ class Certificate:
         and a price, say how far below, to first order only: they count more. Beside a dual point
         that is not optimal itself, the price can be a quarter of what is missing.
         """
-        return max(self.gap, -2 * self.gap, self.excess, self.violation, 4 * self.price)
+        return float(max(_missing(self.gap, self.price), self.excess, self.violation))
+
+
+def _missing(gap, price):
+    """Of the objective, at the worst."""
+    return np.maximum(np.maximum(gap, -2 * gap), 4 * price)
 
 
 class DualPoint:
@@ -61,6 +66,8 @@ class DualPoint:
     ----------
     norm : float or ndarray of shape (n_neurons,)
         Of what the ball measures.
+    bounds : ndarray of shape (n_neurons,)
+        What each neuron adds to the bound, but for a norm that all share.
     objective : float
         Lower bound on the optimum.
     """
@@ -72,7 +79,7 @@ class DualPoint:
         self._blocks = self._workers.shares(*Xi.shape)
         self._shift, self._scale = 0.0, 1.0
         sums, self._count, squares = self._over_rows(self._count_active)
-        self._target_norm = np.sqrt(squares.sum())
+        self._target_squares = squares
         if not problem.penalize_intercept:
             self._shift = sums / np.maximum(self._count, 1)
         correlation, sums, alignment, squares = self._over_rows(self._measure)
@@ -82,8 +89,8 @@ class DualPoint:
         self._scale = self._feasible_scale(correlation, sums)
         squares *= self._scale**2
         self.norm = np.sqrt(squares if problem.per_neuron else squares.sum())
-        support = np.sum(problem.epsilon * self.norm)
-        self.objective = float(-np.dot(alignment, self._scale) - support)
+        self.bounds = -alignment * self._scale
+        self.objective = float(self.bounds.sum() - np.sum(problem.epsilon * self.norm))
 
     def _feasible_scale(self, correlation, sums):
         largest = correlation.max(axis=0, initial=1.0)
@@ -113,9 +120,35 @@ class DualPoint:
             gap=(objective - bound) / scale,
             residual=residual if problem.per_neuron else float(residual),
             excess=problem.excess(residual),
-            violation=float(np.sqrt(leaks.sum()) / (self._target_norm or 1.0)),
+            violation=float(np.sqrt(leaks.sum() / (self._target_squares.sum() or 1.0))),
             price=float(price) / scale,
         )
+
+    def unproven(self, U, c, tol):
+        """The fewest neurons, each with its own ball, without which the others are proven.
+
+        If they are then proven too, all are.
+
+        Returns
+        -------
+        unproven : ndarray of bool of shape (n_neurons,)
+        """
+        problem = self.problem
+        squares, leaks, net_price = self._over_rows(self._deviate, U, c)
+        outside, objectives = np.sqrt(squares) - problem.epsilon, problem.objectives(U, c)
+        gap = objectives - self.bounds + problem.epsilon * self.norm
+        price = np.maximum(outside, 0.0) * self.norm + np.maximum(net_price * self._scale, 0.0)
+        unproven = outside > tol * np.where(problem.epsilon > 0, problem.epsilon, 1.0)
+        unproven |= leaks > tol**2 * np.where(self._target_squares > 0, self._target_squares, 1.0)
+        missing = _missing(gap, price)
+        worst_first = np.argsort(-np.where(unproven, np.inf, missing))
+        missing, objectives = (
+            np.cumsum(part[worst_first][::-1])[::-1] for part in (missing, objectives)
+        )
+        suffices = np.append(missing <= tol * objectives, True)
+        suffices[: np.count_nonzero(unproven)] = False
+        unproven[worst_first[: np.argmax(suffices)]] = True
+        return unproven
 
     def _over_rows(self, function, *arguments):
         """Sums over all rows of the arrays that `function` returns for some of them."""

@@ -19,7 +19,7 @@ def at_any_price(monkeypatch):
 
 def after(layer, storage="dense", dtype=np.float64, n_iter=10):
     """ADMM after a few iterations."""
-    iterate = admm._Iterate(layer.problem(storage, dtype), None, dtype)
+    iterate = admm.Iterate(layer.problem(storage, dtype), None, dtype)
     for _ in range(n_iter // 10):
         iterate.advance(10)
         iterate.balance()

@@ -30,7 +30,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def after(problem, n_iter, dtype=np.float64):
     """ADMM after so many iterations."""
-    iterate = admm._Iterate(problem, None, dtype)
+    iterate = admm.Iterate(problem, None, dtype)
     for _ in range(n_iter // 10):
         iterate.advance(10)
         iterate.balance()

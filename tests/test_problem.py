@@ -52,6 +52,31 @@ def test_the_certificate_is_the_definition(layer, seed):
     np.testing.assert_allclose(problem.responses(*point[:2]), S, rtol=1e-10, atol=1e-10)
 
 
+@given(layer=layers(per_neuron=True), seed=seeds, noise=st.sampled_from([1e-4, 1e-2, 0.3]))
+@many
+def test_neurons_without_which_the_others_are_proven_are_the_fewest(layer, seed, noise):
+    """Those of the largest errors, as the definition finds them one after the other."""
+    problem, (U, c, Xi) = layer.problem(), random_point(layer, seed, noise)
+    parts = [(problem.columns([j]), U[:, [j]], c[[j]], Xi[:, [j]]) for j in range(len(c))]
+    alone = [part.certify(*point) for part, *point in parts]
+    objectives = np.array([certificate.objective for certificate in alone])
+    assume(np.all(objectives > 0))
+    gaps = objectives - [part.dual_point(Xi).objective for part, _, _, Xi in parts]
+    prices = objectives * [certificate.price for certificate in alone]
+    missing = np.max([gaps, -2 * gaps, 4 * prices], axis=0)
+    tol = 1.01 * float(np.median([one.error() for one in alone]))
+    broken = [max(one.excess, one.violation) > tol for one in alone]
+    expected = np.array(broken)
+    while missing[~expected].sum() > tol * objectives[~expected].sum():
+        expected[np.argmax(np.where(expected, -1.0, missing))] = True
+    unproven = problem.dual_point(Xi).unproven(U, c, tol)
+    np.testing.assert_array_equal(unproven, expected)
+    kept = ~unproven
+    if kept.any():
+        proof = problem.columns(kept).certify(U[:, kept], c[kept], Xi[:, kept])
+        assert proof.error() <= tol * (1 + 1e-9)
+
+
 @given(layer=layers(), seed=seeds)
 @many
 def test_error_is_small_only_where_each_number_is(layer, seed):

@@ -347,6 +347,59 @@ def test_inputs_that_are_zero_where_a_neuron_fires():
     assert solve_layer(layer.problem()).converged
 
 
+# A ball for each neuron ----------------------------------------------------------------------
+
+
+def rarely_firing(n=1500, p=60, m=40):
+    """A layer with neurons of all sizes and of all degrees of difficulty."""
+    rng = np.random.default_rng(0)
+    A = np.maximum(rng.standard_normal((n, 8)) @ rng.standard_normal((8, p)), 0)
+    A += 0.3 * rng.random((n, p))
+    S = (A - A.mean(axis=0)) @ rng.standard_normal((p, m)) / np.sqrt(p)
+    return A, np.maximum(S - np.linspace(0, 2.5, m), 0)
+
+
+@pytest.mark.parametrize(("inactive", "epsilon"), [("strict", 0.05), ("budget", 0.1)])
+def test_neurons_that_are_proven_do_not_wait_for_the_others(inactive, epsilon, monkeypatch):
+    A, Y = rarely_firing()
+    options = {"epsilon": epsilon, "epsilon_per": "neuron", "inactive": inactive}
+    rests, solve_rest = [], admm._solve_rest
+
+    def note(problem, reached, rest, *arguments):
+        rests.append(np.count_nonzero(rest))
+        return solve_rest(problem, reached, rest, *arguments)
+
+    monkeypatch.setattr(admm, "_solve_rest", note)
+    result = trim_layer(A, Y, **options)
+    assert result.converged
+    assert 0 < rests[0] <= len(result.intercept) // 2
+    alone = [trim_layer(A, y[:, None], **options) for y in Y.T]
+    assert all(one.converged for one in alone)
+    assert result.objective == pytest.approx(sum(one.objective for one in alone), rel=2e-3)
+    assert np.all(result.residual <= 1.001 * result.epsilon)
+
+
+@pytest.mark.parametrize("inactive", ["strict", "budget"])
+def test_the_size_of_neurons_does_not_matter_where_each_has_its_own_ball(inactive):
+    A, Y = rarely_firing()
+    options = {"epsilon": 0.1, "epsilon_per": "neuron", "inactive": inactive}
+    scale = np.logspace(-2, 2, Y.shape[1])
+    plain, scaled = (trim_layer(A, targets, **options) for targets in (Y, Y * scale))
+    assert scaled.converged
+    assert scaled.n_iter <= 1.5 * plain.n_iter
+    sizes = [np.abs(one.coef).sum(axis=0) for one in (plain, scaled)]
+    np.testing.assert_allclose(sizes[1] / scale, sizes[0], rtol=0.05)
+
+
+@pytest.mark.parametrize("max_iter", [39, 40, 41, 45, 60])
+def test_iterations_on_what_is_left_count_too(max_iter):
+    A, Y = rarely_firing()
+    options = {"epsilon": 0.05, "epsilon_per": "neuron", "inactive": "budget"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert trim_layer(A, Y, max_iter=max_iter, **options).n_iter <= max_iter
+
+
 # Warm start ----------------------------------------------------------------------------------
 
 
@@ -368,12 +421,12 @@ def test_a_warm_start_stays_in_single_precision(matched, monkeypatch):
     """A dual point in double precision would say that single precision had not been enough."""
     layer, start, precisions = random_layer(0, n=200, p=20, m=5, matched=matched), None, []
 
-    class Spied(admm._Iterate):
+    class Spied(admm.Iterate):
         def __init__(self, problem, start, dtype):
             precisions.append(dtype)
             super().__init__(problem, start, dtype)
 
-    monkeypatch.setattr(admm, "_Iterate", Spied)
+    monkeypatch.setattr(admm, "Iterate", Spied)
     for epsilon in (0.3, 0.2, 0.1):
         problem = replace(layer, radius=epsilon * np.linalg.norm(layer.Y)).problem()
         result, start = solve_layer(problem, start=start, return_solution=True)

@@ -20,7 +20,7 @@ class Batches:
 
     Parameters
     ----------
-    iterate : _Iterate
+    iterate : Iterate
         Of the layer.
     n_inputs, n_rows : ndarray of int of shape (m,)
         What is left of each neuron.

