@@ -89,15 +89,14 @@ class _Reduced:
         self.epsilon = iterate.epsilon.astype(np.float64)
         self.separate = iterate.problem.per_neuron
         charged = iterate.problem.charged(iterate.a)
-        multiplier = iterate.rho_S * iterate.problem.norm(charged) / self.epsilon
+        multiplier = iterate.problem.norm(iterate.rho_S * charged) / self.epsilon
         usual = np.median(multiplier)
         self.multiplier = np.where(multiplier > 0, multiplier, usual)
         self.chosen = self._choose()
         self._place()
         self.point = None
         self.complete = np.zeros(len(self.chosen), dtype=bool)
-        rho_S = np.broadcast_to(iterate.rho_S, len(self.chosen))
-        multipliers = rho_S[self.row_places[1]] * iterate.a[self.row_places]
+        multipliers = iterate.rho_S[self.row_places[1]] * iterate.a[self.row_places]
         self._take_rows(self._respond(), multipliers)
 
     def _choose(self):

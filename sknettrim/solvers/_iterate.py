@@ -60,10 +60,10 @@ class Iterate:
     def _start(self, start):
         dtype, self.warm = self.target.dtype, start is not None
         if start is None or start.penalties is None:
-            rho_S, ratio = self._typical_penalty(), FIRST_RATIO
+            rho_S, ratio = self._typical_penalties(), FIRST_RATIO
         else:
             rho_S, ratio = start.penalties
-        self.rho_S = (rho_S if self.problem.per_neuron else np.median(rho_S)).astype(dtype)
+        self.rho_S = rho_S.astype(dtype)
         self.inverse.shift(ratio)
         if start is None:
             self.S = self.target.copy()
@@ -79,23 +79,18 @@ class Iterate:
         outside = self.S - self.target
         outside *= self.problem.active | (outside > 0)
         charged = self.problem.charged(outside)
-        self.S -= outside - self._inside(self.problem.norm(charged)) * charged
+        self.S -= outside - self._inside(_square(charged, per_column=True)) * charged
 
-    def _typical_penalty(self):
-        """A guess of rho_S of each neuron: the multiplier of a deviation of norm epsilon.
-
-        Were it along the targets.
-        """
+    def _typical_penalties(self):
+        """A guess of rho_S: the multiplier of a deviation of norm epsilon, were it all alike."""
         deviation = spread(self.target, self.problem.active)
         correlation = np.abs(self.workers.sums(self.A, deviation))[:-1]
         first = (correlation / self.penalty[:-1]).max(axis=0)
         radius = np.maximum(self.epsilon / self.problem.norm(self.target), LEAST_RADIUS)
         typical = first * radius
-        known = typical > 0
-        typical = np.where(
-            known, typical, np.median(typical[known]) if known.any() else FIRST_PENALTY
-        )
-        return FIRST_PENALTY / typical
+        usual = np.median(typical[typical > 0]) if np.any(typical > 0) else FIRST_PENALTY
+        own = self.problem.per_neuron & (typical > 0)
+        return FIRST_PENALTY / np.where(own, typical, usual)
 
     @property
     def rho_Z(self):  # noqa: N802
@@ -119,7 +114,7 @@ class Iterate:
 
         self.before = (self.S.copy(), np.empty_like(self.S)) if measure else None
         squares = sum(self.workers.map(self._respond, self.rows))
-        inside = self._inside(np.sqrt(squares))
+        inside = self._inside(squares)
         squares = sum(self.workers.map(partial(self._project, inside), self.rows))
         self.before = None
         if not measure:
@@ -132,9 +127,15 @@ class Iterate:
         return max(self._residual(self.squares_S), self._residual(self.squares_Z))
 
     def _residual(self, squares):
-        """The larger of the relative primal and dual residuals of a splitting, of all neurons."""
-        of_dual = (self.rho_S.astype(np.float64) * np.ones(squares.shape[1])) ** 2
-        return np.sqrt(max(_ratios(*squares[:2].sum(axis=1), *(squares[2:] @ of_dual))))
+        """The larger of the relative primal and dual residuals of a splitting."""
+        return np.sqrt(max(_ratios(*self._of_layer(squares)[:, 0])))
+
+    def _of_layer(self, squares):
+        """Sums over all neurons; what is dual was divided by rho."""
+        primal, dual = np.split(squares, 2)
+        return np.vstack([primal, dual * self.rho_S.astype(np.float64) ** 2]).sum(
+            axis=1, keepdims=True
+        )
 
     def _gradient(self, blocks):
         """A'(S - a) over some rows."""
@@ -173,13 +174,18 @@ class Iterate:
             # Products with masks are fast, and a mask takes a quarter of the memory of bounds.
             a *= active | (a > 0)
             charged = a * active if self.problem.strict else a
-            squares = squares + _square(charged, self.problem.per_neuron)
+            squares = squares + _square(charged, per_column=True)
         return squares
 
-    def _inside(self, radius):
-        """Share of a deviation of norm `radius` that is within the ball."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(radius > self.epsilon, self.epsilon / radius, 1.0)
+    def _inside(self, squares):
+        """Shares of each neuron's deviation that are within the ball."""
+        if self.problem.strict and not self.problem.per_neuron:
+            share = shares_of_a_ball(squares, self.rho_S, self.epsilon)
+        else:
+            # One rho for each ball: then all is scaled alike.
+            radius = np.sqrt(squares if self.problem.per_neuron else squares.sum())
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = np.where(radius > self.epsilon, self.epsilon / radius, 1.0)
         return share.astype(self.S.dtype)
 
     def _project(self, inside, blocks):
@@ -205,11 +211,10 @@ class Iterate:
     def balance(self):
         """Move each rho towards equal primal and dual residuals of its splitting.
 
-        Of the layer, or of each neuron that has its own ball. The inverse has to follow only where
-        the ratio of the two changes, the same for all neurons.
+        The inverse has to follow only where the ratio of the two changes, the same for all neurons.
         """
-        factor_S = self._factor(self.squares_S, RESPONSE_BIAS)
-        factor_Z = self._factor(self.squares_Z, WEIGHT_BIAS)
+        factor_S = self._factors(self.squares_S, RESPONSE_BIAS)
+        factor_Z = self._factors(self.squares_Z, WEIGHT_BIAS)
         both, change = np.sqrt(factor_S * factor_Z), np.median(factor_Z / factor_S)
         factor_S, before = both / np.sqrt(change), self.inverse.value
         if abs(np.log(change)) < 0.3:
@@ -220,15 +225,15 @@ class Iterate:
         self.a /= factor_S.astype(self.a.dtype)
         self.b /= factor_Z.astype(self.b.dtype)
 
-    def _factor(self, squares, bias):
-        """Of the rho of a splitting, one for each ball."""
-        primal, primal_scale, dual, dual_scale = (
-            squares if self.problem.per_neuron else squares.sum(axis=1)
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.sqrt((primal * dual_scale) / (primal_scale * dual))
-        known = np.isfinite(ratio) & (ratio > 0)
-        return np.where(known, np.clip(np.sqrt(bias * ratio), 0.2, 5.0), 1.0)
+    def _factors(self, squares, bias):
+        """Of the rho of a splitting, for each neuron.
+
+        A ball that all share wants one for all; the bounds of strict neurons want their own.
+        """
+        own, common = _factor(squares, bias), _factor(self._of_layer(squares), bias)
+        if self.problem.per_neuron:
+            return own
+        return np.sqrt(own * common) if self.problem.strict else np.repeat(common, len(own))
 
     def proven(self, n_iter):
         """The point reached, as feasible as it can be made, and the error that is certified."""
@@ -249,8 +254,44 @@ class Iterate:
         """Scaled weights and a dual point as a solution in the units of the problem."""
         weights = weights * (self.target_scale / self.column_scale[:, None])
         U, c = weights[:-1], weights[-1]
-        rho_S = np.full(self.S.shape[1], self.rho_S, dtype=np.float64)
-        return Solution(U, c - self.mean @ U, Xi, n_iter, (rho_S, self.inverse.value))
+        return Solution(U, c - self.mean @ U, Xi, n_iter, (self.rho_S, self.inverse.value))
+
+
+def shares_of_a_ball(squares, rho, epsilon):
+    """What to leave of deviations that share a ball, to move as little as possible.
+
+    Parameters
+    ----------
+    squares, rho : ndarray of shape (m,)
+        Of the deviation of each neuron, and the weight of its move.
+    epsilon : float
+        Radius of the ball.
+
+    Returns
+    -------
+    shares : ndarray of shape (m,)
+        ``rho / (rho + multiplier)``, with the multiplier of half the square of the radius.
+    """
+    squares, rho, multiplier = squares.astype(np.float64), rho.astype(np.float64), 0.0
+    while True:
+        weights = rho + multiplier
+        shares = rho / weights
+        parts = shares**2 * squares
+        square = parts.sum()
+        radius = np.sqrt(square)
+        if not radius > epsilon * (1 + 1e-8):
+            return shares
+        # The inverse of the radius is nearly linear, and exactly so if all weights are alike.
+        multiplier += (radius / epsilon - 1) * square / (parts / weights).sum()
+
+
+def _factor(squares, bias):
+    """Of rho, towards equal residuals, or one where there are none."""
+    primal, primal_scale, dual, dual_scale = squares
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.sqrt((primal * dual_scale) / (primal_scale * dual))
+    known = np.isfinite(ratio) & (ratio > 0)
+    return np.where(known, np.clip(np.sqrt(bias * ratio), 0.2, 5.0), 1.0)
 
 
 def _square(array, per_column):

@@ -1,0 +1,41 @@
+"""The parts of an ADMM iteration."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+
+from sknettrim.solvers._iterate import shares_of_a_ball
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    spread=st.sampled_from([0.0, 1.0, 4.0]),
+    epsilon=st.sampled_from([1e-3, 0.3, 1.0, 3.0, 1e4]),
+)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_the_nearest_point_of_a_ball_by_neurons_that_weigh_more_or_less(seed, spread, epsilon):
+    """As a root of the secular equation, which another method finds."""
+    rng = np.random.default_rng(seed)
+    squares = rng.standard_normal(20) ** 2 * 10.0 ** rng.uniform(-spread, spread, 20)
+    squares[0] = 0.0
+    rho = 10.0 ** rng.uniform(-spread, spread, 20)
+    shares = shares_of_a_ball(squares.astype(np.float32), rho.astype(np.float32), epsilon)
+    if squares.sum() <= epsilon**2:
+        np.testing.assert_array_equal(shares, 1.0)
+        return
+
+    def excess(log_multiplier):
+        return np.log(np.sum((rho / (rho + np.exp(log_multiplier))) ** 2 * squares) / epsilon**2)
+
+    multiplier = np.exp(brentq(excess, -40, 40, xtol=1e-12))
+    np.testing.assert_allclose(shares, rho / (rho + multiplier), rtol=1e-4)
+    if spread == 0.0:
+        np.testing.assert_allclose(shares, epsilon / np.sqrt(squares.sum()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_it_ends_where_numbers_run_out_of_range(bad):
+    with np.errstate(all="ignore"):
+        shares_of_a_ball(np.array([1.0, bad]), np.ones(2), 0.1)
