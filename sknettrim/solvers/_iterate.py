@@ -79,7 +79,7 @@ class Iterate:
         outside = self.S - self.target
         outside *= self.problem.active | (outside > 0)
         charged = self.problem.charged(outside)
-        self.S -= outside - self._inside(_square(charged, per_column=True)) * charged
+        self.S -= outside - self._inside(_squares(charged)) * charged
 
     def _typical_penalties(self):
         """A guess of rho_S: the multiplier of a deviation of norm epsilon, were it all alike."""
@@ -120,10 +120,9 @@ class Iterate:
         if not measure:
             return None
         X = self.X / RELAXATION
-        self.squares_S, self.squares_Z = (
-            squares,
-            _squares(X - self.Z, self.Z, self.Z - old_Z, self.b),
-        )
+        pairs = (X - self.Z, self.Z, self.Z - old_Z, self.b)
+        self.squares_S = squares
+        self.squares_Z = np.array([_squares(array) for array in pairs], dtype=np.float64)
         return max(self._residual(self.squares_S), self._residual(self.squares_Z))
 
     def _residual(self, squares):
@@ -174,7 +173,7 @@ class Iterate:
             # Products with masks are fast, and a mask takes a quarter of the memory of bounds.
             a *= active | (a > 0)
             charged = a * active if self.problem.strict else a
-            squares = squares + _square(charged, per_column=True)
+            squares = squares + _squares(charged)
         return squares
 
     def _inside(self, squares):
@@ -205,7 +204,7 @@ class Iterate:
                 old_S, AX = self.before[0][rows], self.before[1][rows]
                 # A X came multiplied by the relaxation, like X.
                 pairs = (AX / RELAXATION - S, S, S - old_S, a)
-                squares = squares + _squares(*pairs)
+                squares = squares + np.array([_squares(array) for array in pairs], np.float64)
         return squares
 
     def balance(self):
@@ -294,15 +293,9 @@ def _factor(squares, bias):
     return np.where(known, np.clip(np.sqrt(bias * ratio), 0.2, 5.0), 1.0)
 
 
-def _square(array, per_column):
-    if per_column:
-        return np.einsum("ij,ij->j", array, array)
-    return np.dot(array.ravel(), array.ravel())
-
-
-def _squares(*arrays):
-    """Of the columns of arrays, in double precision."""
-    return np.array([_square(array, per_column=True) for array in arrays], dtype=np.float64)
+def _squares(array):
+    """Of the columns."""
+    return np.einsum("ij,ij->j", array, array)
 
 
 def _root_mean_square(array):
