@@ -21,7 +21,8 @@ def test_the_nearest_point_of_a_ball_by_neurons_that_weigh_more_or_less(seed, sp
     squares = rng.standard_normal(20) ** 2 * 10.0 ** rng.uniform(-spread, spread, 20)
     squares[0] = 0.0
     rho = 10.0 ** rng.uniform(-spread, spread, 20)
-    shares = shares_of_a_ball(squares.astype(np.float32), rho.astype(np.float32), epsilon)
+    single = (np.float32(array) for array in (squares, rho, epsilon))
+    shares = shares_of_a_ball(*single)
     if squares.sum() <= epsilon**2:
         np.testing.assert_array_equal(shares, 1.0)
         return

@@ -178,12 +178,12 @@ class Iterate:
 
     def _inside(self, squares):
         """Shares of each neuron's deviation that are within the ball."""
-        if self.problem.strict and not self.problem.per_neuron:
-            share = shares_of_a_ball(squares, self.rho_S, self.epsilon)
-        else:
-            # One rho for each ball: then all is scaled alike.
-            radius = np.sqrt(squares if self.problem.per_neuron else squares.sum())
-            with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            if self.problem.strict and not self.problem.per_neuron:
+                share = shares_of_a_ball(squares, self.rho_S, self.epsilon)
+            else:
+                # One rho for each ball: then all is scaled alike.
+                radius = np.sqrt(squares if self.problem.per_neuron else squares.sum())
                 share = np.where(radius > self.epsilon, self.epsilon / radius, 1.0)
         return share.astype(self.S.dtype)
 
@@ -271,17 +271,18 @@ def shares_of_a_ball(squares, rho, epsilon):
     shares : ndarray of shape (m,)
         ``rho / (rho + multiplier)``, with the multiplier of half the square of the radius.
     """
-    squares, rho, multiplier = squares.astype(np.float64), rho.astype(np.float64), 0.0
+    squares, rho, epsilon = squares.astype(np.float64), rho.astype(np.float64), float(epsilon)
+    multiplier = 0.0
     while True:
         weights = rho + multiplier
         shares = rho / weights
-        parts = shares**2 * squares
-        square = parts.sum()
-        radius = np.sqrt(square)
-        if not radius > epsilon * (1 + 1e-8):
+        parts = shares * shares * squares
+        square = float(parts.sum())
+        excess = np.sqrt(square) / epsilon - 1
+        if not excess > 1e-7:
             return shares
         # The inverse of the radius is nearly linear, and exactly so if all weights are alike.
-        multiplier += (radius / epsilon - 1) * square / (parts / weights).sum()
+        multiplier += excess * square / float((parts / weights).sum())
 
 
 def _factor(squares, bias):
