@@ -25,13 +25,7 @@ class Reduction:
 
     def restrict(self, solution):
         """A point of the whole program as one of the reduced program."""
-        return replace(
-            solution,
-            U=solution.U[self.inputs].compress(self.neurons, axis=1),
-            c=solution.c[self.neurons],
-            Xi=solution.Xi.compress(self.neurons, axis=1),
-            penalties=_of_neurons(solution.penalties, lambda rho: rho[self.neurons]),
-        )
+        return replace(solution, U=solution.U[self.inputs]).columns(self.neurons)
 
     def expand(self, solution):
         """A solution of the reduced program as one of the whole program."""
@@ -42,27 +36,13 @@ class Reduction:
         c[self.neurons] = solution.c
         Xi = np.zeros((n, len(self.neurons)), dtype=solution.Xi.dtype)
         Xi[:, self.neurons] = solution.Xi
-        return replace(
-            solution,
-            U=U,
-            c=c,
-            Xi=Xi,
-            penalties=_of_neurons(solution.penalties, self._with_usual_values),
-        )
-
-    def _with_usual_values(self, values):
-        """Values of all neurons from those of some."""
-        whole = np.full(len(self.neurons), np.median(values) if len(values) else 1.0)
-        whole[self.neurons] = values
-        return whole
-
-
-def _of_neurons(penalties, change):
-    """Penalties of a solution, with a change of those of each neuron."""
-    if penalties is None:
-        return None
-    of_neurons, ratio = penalties
-    return change(of_neurons), ratio
+        penalties = solution.penalties
+        if penalties is not None:
+            some, ratio = penalties
+            whole = np.full(len(self.neurons), np.median(some), dtype=some.dtype)
+            whole[self.neurons] = some
+            penalties = whole, ratio
+        return replace(solution, U=U, c=c, Xi=Xi, penalties=penalties)
 
 
 def reduce(problem):

@@ -287,6 +287,16 @@ def test_a_group_of_all_sizes_finds_the_multiplier_of_all(seed, monkeypatch):
     assert apart.multiplier == pytest.approx(together.multiplier, rel=0.015)
 
 
+def test_balls_that_nothing_touches_yet_take_the_multipliers_of_others():
+    A, Y = layer_like_a_hidden_one(4)
+    iterate = after(LayerProblem(A, Y, 0.3 * np.linalg.norm(Y, axis=0)), 50)
+    known = _Reduced(iterate).multiplier[15:]
+    iterate.a[:, :15] = 0.0
+    multiplier = _Reduced(iterate).multiplier
+    np.testing.assert_array_equal(multiplier[15:], known)
+    np.testing.assert_array_equal(multiplier[:15], np.median(known))
+
+
 def test_neurons_that_are_never_silent_have_no_rows():
     rng = np.random.default_rng(0)
     A = rng.standard_normal((500, 8))

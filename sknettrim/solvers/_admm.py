@@ -3,7 +3,8 @@
 ADMM identifies the support of well conditioned layers in a few dozen iterations, in single
 precision as long as its digits last, then in double. Strict layers with many rows are finished by
 an interior-point method on what matters of them, where that is cheaper. Where convergence is too
-slow to arrive, a Newton method takes over from the point reached.
+slow to arrive, a Newton method takes over from the point reached. Neurons that have a ball each
+do not wait for each other: those that are proven are left alone.
 """
 
 from dataclasses import replace
@@ -102,14 +103,7 @@ def _refine(problem, tol, max_iter, start, verbose):
 def _solve_rest(problem, reached, rest, tol, max_iter, verbose):
     """Solve for some neurons that have a ball each, on their own, from the point reached."""
     part = problem.columns(rest)
-    start = replace(
-        reached,
-        U=reached.U[:, rest],
-        c=reached.c[rest],
-        Xi=reached.Xi.compress(rest, axis=1),
-        n_iter=0,
-        penalties=(reached.penalties[0][rest], reached.penalties[1]),
-    )
+    start = replace(reached.columns(rest), n_iter=0)
     solve = _solve if np.count_nonzero(rest) > FEW_NEURONS else _refine
     found = solve(part, tol, max_iter - reached.n_iter, start, verbose)
     reached.U[:, rest], reached.c[rest], reached.Xi[:, rest] = found.U, found.c, found.Xi

@@ -1,6 +1,6 @@
 """What every solver takes and returns, and what they know before they begin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,6 +20,20 @@ class Solution:
     Xi: np.ndarray
     n_iter: int
     penalties: tuple | None = None
+
+    def columns(self, neurons):
+        """The solution of some neurons, by a boolean mask."""
+        penalties = self.penalties
+        if penalties is not None:
+            of_neurons, ratio = penalties
+            penalties = of_neurons[neurons], ratio
+        return replace(
+            self,
+            U=self.U.compress(neurons, axis=1),
+            c=self.c[neurons],
+            Xi=self.Xi.compress(neurons, axis=1),
+            penalties=penalties,
+        )
 
 
 def zero(problem):

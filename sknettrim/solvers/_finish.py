@@ -90,7 +90,9 @@ class _Reduced:
         self.separate = iterate.problem.per_neuron
         charged = iterate.problem.charged(iterate.a)
         multiplier = iterate.problem.norm(iterate.rho_S * charged) / self.epsilon
-        usual = np.median(multiplier)
+        # A ball that is not touched yet tells no multiplier, but those of other neurons do.
+        touched = multiplier[multiplier > 0]
+        usual = np.median(touched) if len(touched) else 0.0
         self.multiplier = np.where(multiplier > 0, multiplier, usual)
         self.chosen = self._choose()
         self._place()
@@ -134,7 +136,7 @@ class _Reduced:
         there is room for their matrices; else a first group, of neurons of all sizes, finds the
         multiplier of the ball from its share of it, or it is given where others have settled; and
         all follow it to where the ball is met. Returns the most steps that a neuron took, and the
-        error of the ball.
+        error of the ball, or the median of the balls'.
         """
         self._appraise()
         self._renew(changed)
