@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sknettrim import trim_layer
 from sknettrim._problem import LayerProblem
+from sknettrim._solve import as_start, solve_layer
 from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
@@ -105,6 +106,24 @@ def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(mon
     assert not any(tried)
     np.testing.assert_array_equal(found.coef, plain.coef)
     assert found.n_iter == plain.n_iter
+
+
+def test_it_is_tried_early_only_after_a_start_that_knows_what_matters(monkeypatch):
+    """Weights alone say little of the rows that hold a neuron back: half as long was too early."""
+    A, Y = layer_like_a_hidden_one(2)
+    problems = [LayerProblem(A, Y, share * np.linalg.norm(Y)) for share in (0.1, 0.08)]
+    weights, solution = solve_layer(problems[0], return_solution=True)
+    tried_after = []
+
+    def note(iterate, tol, n_iter, *_):
+        tried_after.append(n_iter)
+
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
+    monkeypatch.setattr(admm, "finish", note)
+    for start in (None, as_start(problems[1], weights), solution):
+        assert solve_layer(problems[1], start=start).converged
+    cold, guessed, known = tried_after
+    assert known == admm.FINISH_AFTER[1] < guessed == cold
 
 
 def test_a_proof_that_fails_is_not_the_end(monkeypatch):

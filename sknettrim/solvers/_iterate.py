@@ -58,8 +58,10 @@ class Iterate:
         self.X = np.empty_like(self.Z)
 
     def _start(self, start):
-        dtype, self.warm = self.target.dtype, start is not None
-        if start is None or start.penalties is None:
+        dtype = self.target.dtype
+        # Otherwise the dual point is a guess, or nothing.
+        self.warm = start is not None and start.penalties is not None
+        if not self.warm:
             rho_S, ratio = self._typical_penalties(), FIRST_RATIO
         else:
             rho_S, ratio = start.penalties
