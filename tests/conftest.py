@@ -5,10 +5,17 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from sklearn.datasets import make_blobs, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from threadpoolctl import threadpool_limits
+
+# The same examples in each run, so that it fails for nothing but what was changed. To look for
+# others: pytest --hypothesis-profile exploring
+settings.register_profile("exploring", deadline=None)
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")
 
 
 @pytest.fixture(scope="session", autouse=True)

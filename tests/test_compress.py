@@ -42,7 +42,7 @@ def reachable(layer, factor=1.5):
 
 @degenerate
 @given(**options)
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 def test_the_compressed_program_is_the_whole_one(change, seed, weighted, per_neuron):
     """Objectives, feasibility and bounds are the same, at points far from any optimum."""
     layer = linear_layer(change, seed, weighted=weighted, per_neuron=per_neuron)

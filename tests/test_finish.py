@@ -48,7 +48,7 @@ def layer_like_a_hidden_one(seed, n=3000, p=40, m=20, noise=0.5):
 
 
 @given(seed=seeds, options=st.fixed_dictionaries({name: st.booleans() for name in OPTIONS}))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_what_it_finds_is_the_optimum_of_the_conic_solver(seed, options):
     layer = random_layer(seed, n=80, strict=True, **options)
     problem = layer.problem()
@@ -329,7 +329,7 @@ def test_neurons_that_are_never_silent_have_no_rows():
 @given(seed=seeds, separate=st.booleans(), penalize_intercept=st.booleans(), moved=st.booleans())
 # Neurons followed too far, once.
 @example(seed=63243, separate=False, penalize_intercept=True, moved=True)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 def test_the_interior_point_is_optimal(seed, separate, penalize_intercept, moved):
     """Stationarity, signs, complementarity and the balls, with all inputs and rows.
 

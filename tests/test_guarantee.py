@@ -86,7 +86,7 @@ def run(network, X, scheme, noise, rng, *, epsilon=0.05, inactive="strict", per_
     epsilon=st.sampled_from([0.0, 1e-6, 0.1]),
     dtype=st.sampled_from([np.float32, np.float64]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_network_exceeds_its_bound(
     seed, activation, scheme, inactive, per_neuron, hidden, log_noise, epsilon, dtype
 ):

@@ -14,7 +14,7 @@ from sknettrim.solvers._iterate import shares_of_a_ball
     spread=st.sampled_from([0.0, 1.0, 4.0]),
     epsilon=st.sampled_from([1e-3, 0.3, 1.0, 3.0, 1e4]),
 )
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 def test_the_nearest_point_of_a_ball_by_neurons_that_weigh_more_or_less(seed, spread, epsilon):
     """As a root of the secular equation, which another method finds."""
     rng = np.random.default_rng(seed)

@@ -254,7 +254,7 @@ def test_a_layer_is_empty_exactly_where_constants_suffice(inactive, epsilon_per,
     penalize_intercept=st.booleans(),
     per_neuron=st.booleans(),
 )
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 def test_a_reduced_program_is_the_whole_one(seed, strict, penalize_intercept, per_neuron):
     """A point of the reduced program has the same objective and feasibility in the whole one."""
     layer = random_layer(

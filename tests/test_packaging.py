@@ -4,17 +4,17 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
-
 import sknettrim
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("library", ["cvxpy", "clarabel", "matplotlib", "onnx"])
-def test_import_leaves_heavy_libraries_alone(library):
-    code = f"import sys, sknettrim; sys.exit({library!r} in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+def test_import_leaves_heavy_libraries_alone():
+    code = "import sys, sknettrim; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    modules = set(run.stdout.split())
+    assert "sknettrim" in modules
+    assert modules.isdisjoint({"cvxpy", "clarabel", "matplotlib", "onnx"})
 
 
 def test_public_names_exist():

@@ -13,7 +13,7 @@ from sknettrim._problem import LayerProblem, column_norms, stack_intercept
 from sknettrim.solvers import SOLVERS
 
 seeds = st.integers(0, 2**32 - 1)
-many = settings(max_examples=100, deadline=None, derandomize=True)
+many = settings(max_examples=100)
 
 
 def random_point(layer, seed, noise=0.3):

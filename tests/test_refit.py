@@ -93,7 +93,7 @@ def test_removals_stop_where_nobody_can_afford_them():
 
 
 @given(layer=layers(matched=True, penalize_intercept=False, n=20, p=6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_costs_are_what_the_loss_rises_by(layer):
     """With the intercept free to follow, on a layer whose loss is one quadratic."""
     problem = with_original(layer)
@@ -144,7 +144,7 @@ def test_costs_are_what_the_loss_rises_by(layer):
     )
 )
 @given(layer=layers(n=30))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_refit_is_stationary_on_its_support(layer):
     problem = with_original(layer)
     refitted, _ = refitter(problem)
@@ -160,7 +160,7 @@ def test_the_refit_is_stationary_on_its_support(layer):
 
 
 @given(layer=layers(), known=st.booleans(), n_reweights=st.integers(0, 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_never_outside_the_constraints(layer, known, n_reweights):
     problem = with_original(layer) if known else layer.problem()
     plain = trim(problem, tol=TOL, n_reweights=n_reweights)

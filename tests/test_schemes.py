@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from joblib import cpu_count, parallel_config
 from joblib.parallel import ThreadingBackend
@@ -73,7 +73,7 @@ setting = {
 
 
 @given(**setting, epsilon=st.floats(1e-3, 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_parallel_problems(seed, activation, inactive, per_neuron, epsilon):
     rng = np.random.default_rng(seed)
     network = random_network(rng, activation)
@@ -103,7 +103,8 @@ def test_parallel_problems(seed, activation, inactive, per_neuron, epsilon):
 
 
 @given(**setting, gamma=st.floats(1, 3))
-@settings(max_examples=40, deadline=None)
+@example(seed=47457, activation="relu", inactive="strict", per_neuron=True, gamma=1.0)
+@settings(max_examples=40)
 def test_original_weights_are_feasible_all_the_way_down_the_cascade(
     seed, activation, inactive, per_neuron, gamma
 ):
@@ -126,8 +127,11 @@ def test_original_weights_are_feasible_all_the_way_down_the_cascade(
         residual, violation = original_weights_in(problem, network, layer)
         assert violation <= ACCURATE
         if layer:
-            # The radius is what the original weights leave, times sqrt(gamma).
-            np.testing.assert_allclose(problem.epsilon, np.sqrt(gamma) * residual, rtol=1e-6)
+            # The radius is what the original weights leave, times sqrt(gamma), unless that is lost
+            # in rounding: a neuron may fire on none of the rows where its inputs have changed.
+            least = np.sqrt(np.finfo(np.float64).eps) * problem.norm(problem.Y)
+            radius = np.maximum(np.sqrt(gamma) * residual, least)
+            np.testing.assert_allclose(problem.epsilon, radius, rtol=1e-6)
         inputs = network.activate(layer, inputs @ result.coef + result.intercept)
 
 
@@ -166,7 +170,7 @@ def test_kappa_scales_the_radius_of_the_output_layer_only(kappa):
 
 
 @given(seed=st.integers(0, 2**32 - 1), per_neuron=st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_infeasible_kappa_names_the_layer_and_a_value_that_works(seed, per_neuron):
     rng = np.random.default_rng(seed)
     network = random_network(rng)

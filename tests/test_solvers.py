@@ -447,7 +447,7 @@ def random_lasso(seed, n=30, p=6):
 
 
 @given(seed=random_state)
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 def test_gram_lasso_is_the_lasso_of_scikit_learn(seed):
     rng, B, t, limit = random_lasso(seed)
     x = gram_lasso(B.T @ B, -B.T @ t, limit, rng.integers(-1, 2, len(limit)) * 1.0, 1e-10)
@@ -459,7 +459,7 @@ def test_gram_lasso_is_the_lasso_of_scikit_learn(seed):
 
 
 @given(seed=random_state, free=st.booleans(), shape=st.sampled_from([(40, 6), (12, 20)]))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 def test_one_sided_lasso_is_optimal(seed, free, shape):
     """Zero is a subgradient of the objective, which is written down again here."""
     rng, B, t, limit = random_lasso(seed, *shape)
@@ -476,7 +476,7 @@ def test_one_sided_lasso_is_optimal(seed, free, shape):
 
 
 @given(seed=random_state)
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 def test_line_search_finds_the_best_of_all_multiples(seed):
     rng, B, t, limit = random_lasso(seed)
     x = rng.standard_normal(6) * (rng.random(6) < 0.7)
@@ -492,7 +492,7 @@ def test_line_search_finds_the_best_of_all_multiples(seed):
 
 
 @given(seed=random_state, p=st.integers(0, 8))
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 def test_solve_spd(seed, p):
     rng = np.random.default_rng(seed)
     B, x = rng.standard_normal((p + 10, p)), rng.standard_normal(p)
