@@ -12,12 +12,13 @@ BENCH_ARGS ?=
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help venv demo bench test lint format clean distclean
+.PHONY: help venv demo bench test docs lint format clean distclean
 
 help:
 	@echo "make demo    train, prune and compare networks on real data"
 	@echo "make bench   measure the solver (QUICK=1 for a minute only, MNIST=file.npz)"
 	@echo "make test    run the tests (WORKERS=1 for one process, PYTEST_ARGS for more)"
+	@echo "make docs    run the Python examples of README.md and docs/"
 	@echo "make lint    check the code; make format repairs what can be repaired"
 	@echo "make venv    only make or update $(VENV)"
 	@echo "make clean   remove what the tools left; make distclean also $(VENV)"
@@ -33,11 +34,17 @@ bench: $(READY)
 		$(BENCH_ARGS)
 
 # One BLAS thread for each worker: more would fight for the same cores.
-test: export OMP_NUM_THREADS = 1
-test: export OPENBLAS_NUM_THREADS = 1
-test: export MKL_NUM_THREADS = 1
+test docs: export OMP_NUM_THREADS = 1
+test docs: export OPENBLAS_NUM_THREADS = 1
+test docs: export MKL_NUM_THREADS = 1
+
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10 $(PYTEST_ARGS)
+
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10 $(PYTEST_ARGS)
+	$(PYTEST) --ignore tests/test_docs.py
+
+docs: $(READY)
+	$(PYTEST) tests/test_docs.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
