@@ -113,7 +113,8 @@ def trim_layer(
     max_iter : int, default=2000
         Most iterations.
     warm_start : LayerResult, default=None
-        Where to begin, for instance the result at another epsilon.
+        Where to begin, for instance the result at another epsilon. A result has no dual point, so
+        that little time is saved, if any; :func:`net_trim_path` passes dual points on.
     verbose : int, default=0
         Above 1, progress is printed.
 

@@ -133,10 +133,9 @@ class Iterate:
 
     def _of_layer(self, squares):
         """Sums over all neurons; what is dual was divided by rho."""
-        primal, dual = np.split(squares, 2)
-        return np.vstack([primal, dual * self.rho_S.astype(np.float64) ** 2]).sum(
-            axis=1, keepdims=True
-        )
+        squares = squares.copy()
+        squares[2:] *= self.rho_S.astype(np.float64) ** 2
+        return squares.sum(axis=1, keepdims=True)
 
     def _gradient(self, blocks):
         """A'(S - a) over some rows."""
