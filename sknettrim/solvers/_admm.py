@@ -25,8 +25,9 @@ CHECK_EVERY = 5
 BALANCE_EVERY = 10
 # Balanced ever more rarely, as iterations grow by this factor.
 BALANCE_GROWTH = 1.3
-# Iterations after which what matters of a strict layer is known well enough: from nothing or from
-# weights alone, and from the solution at another epsilon; and relative to all that usually takes.
+# Iterations after which what matters of a strict layer is known well enough: from nothing, or from
+# weights alone, and from the solution at another epsilon; and their least share of all that a
+# layer of its shape usually takes.
 FINISH_AFTER = 40, 20
 FINISH_SHARE = 0.25
 # Iterations after which neurons that are proven are left alone, and growth until the next time.

@@ -59,7 +59,7 @@ class Iterate:
 
     def _start(self, start):
         dtype = self.target.dtype
-        # Otherwise the dual point is a guess, or nothing.
+        # A start without penalties is weights, with a guess of their dual point.
         self.warm = start is not None and start.penalties is not None
         if not self.warm:
             rho_S, ratio = self._typical_penalties(), FIRST_RATIO
