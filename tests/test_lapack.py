@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 import pytest
 
-from sknettrim.solvers._lapack import factor_positive, solve_factored
+from sknettrim.solvers._lapack import solve_positive
 
 DTYPES = [np.float32, np.float64]
 
@@ -29,8 +29,7 @@ def lower(matrices):
 def test_systems_are_solved_from_one_triangle(k, n, dtype):
     matrices, rights = positive(n, dtype, k)
     factors, solutions = lower(matrices), rights.copy()
-    assert factor_positive(factors).all()
-    solve_factored(factors, solutions)
+    assert solve_positive(factors, solutions).all()
     expected = np.linalg.solve(matrices.astype(float), rights.astype(float).transpose(0, 2, 1))
     error = np.abs(solutions - expected.transpose(0, 2, 1)).max() / np.abs(expected).max()
     assert error < 1e3 * np.finfo(dtype).eps
@@ -43,26 +42,26 @@ def test_a_view_of_one_matrix_is_a_stack(dtype):
     expected = np.linalg.solve(matrices[0], rights[0].T).T
     factor, solution = matrices[0][None], rights[0][None]
     assert factor.strides[0] == solution.strides[0] == 0
-    assert factor_positive(factor).all()
-    solve_factored(factor, solution)
+    assert solve_positive(factor, solution).all()
     np.testing.assert_allclose(solution[0], expected, rtol=1e4 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_not_positive_definite_is_told(dtype):
-    matrices, _ = positive(5, dtype)
+    matrices, rights = positive(5, dtype)
     matrices[1, 3, 3] = -1
-    np.testing.assert_array_equal(factor_positive(matrices), [True, False, True])
+    np.testing.assert_array_equal(solve_positive(matrices, rights), [True, False, True])
 
 
 def test_other_threads_go_on_while_a_system_is_solved():
-    matrix, _ = positive(1200, np.float64, k=1)
+    matrix, right = positive(1200, np.float64, k=1)
     turns, solves, ended = [], [], threading.Event()
 
     def solve():
         for _ in range(5):
-            copy, begin = matrix.copy(), perf_counter()
-            factor_positive(copy)
+            copies = matrix.copy(), right.copy()
+            begin = perf_counter()
+            solve_positive(*copies)
             solves.append((begin, perf_counter()))
         ended.set()
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ._lapack import factor_positive, solve_factored
+from ._lapack import solve_positive
 from ._price import BATCH
 
 # Growth of weights, to meet the ball, that is small enough to tell nothing new.
@@ -106,8 +106,7 @@ def _along_inputs(inverse, excess, counts):
         grams = np.ascontiguousarray(inverse.gram[inputs[:, :, None], inputs[:, None, :]])
         grams *= chosen[:, :, None] & chosen[:, None, :]
         np.einsum("kii->ki", grams)[...] += np.where(chosen, inverse.smallest, 1.0)
-        solved = factor_positive(grams)
         right = right[:, None, :].copy()
-        solve_factored(grams, right)
+        solved = solve_positive(grams, right)
         move[inputs, members[:, None]] = np.where(solved[:, None], right[:, 0], 0.0)
     return move

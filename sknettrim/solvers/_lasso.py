@@ -7,7 +7,7 @@ costs nothing but digits.
 
 import numpy as np
 
-from ._lapack import factor_positive, solve_factored
+from ._lapack import solve_positive
 
 MAX_PIVOTS = 20
 # Of the proximal term, relative to the diagonal of the Hessian.
@@ -159,9 +159,7 @@ def solve_spd(matrix, right):
     ridge = 1e-12
     while True:
         factor, solution = (matrix + np.diag(ridge * scale))[None], right[None, None].copy()
-        factored = factor_positive(factor)
-        solve_factored(factor, solution)
-        if factored.all() and np.all(np.isfinite(solution)):
+        if solve_positive(factor, solution).all() and np.all(np.isfinite(solution)):
             return solution[0, 0]
         ridge *= 100
 

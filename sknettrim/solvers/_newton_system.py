@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ._lapack import factor_positive, solve_factored
+from ._lapack import solve_positive
 
 # Orders of matrices that are not multiples of this cost more than the next that is.
 MULTIPLE = 8
@@ -86,9 +86,7 @@ def _solve_in(dtype, parts, right):
     matrices = scaled.transpose(0, 2, 1) @ scaled
     matrices += gram
     np.einsum("kii->ki", matrices)[...] += stiffness
-    solved = factor_positive(matrices)
-    solve_factored(matrices, right)
-    return solved
+    return solve_positive(matrices, right)
 
 
 def fast_order(size):
