@@ -121,17 +121,20 @@ class Steps:
         # the same memory.
         double = np.dtype(np.float64)
         for dtype, some, n_parts in ((system.gram.dtype, ~central, 1), (double, central, 2)):
-            for part in np.array_split(np.flatnonzero(some & todo), n_parts):
-                if len(part):
-                    self._solve(system.part(part), dtype)
+            some = np.flatnonzero(some & todo)
+            size = -(-len(some) // n_parts)
+            for first in range(0, len(some), size or 1):
+                self._solve(system.part(some[first : first + size]), dtype)
 
     def _solve(self, system, dtype):
         """Newton directions, and their part in a move of the multiplier."""
         point, (_, n_rows, n_inputs) = self.point, system.normals.shape
         # Of two index arrays, each element would be looked up.
         inputs, rows = (system.neurons, slice(n_inputs)), (system.neurons, slice(n_rows))
-        forces = np.stack([self.row_force[rows], point.row_multiplier[rows]], axis=1)
-        force, slope = np.moveaxis(system.combine(forces.astype(dtype)), 1, 0)
+        forces = np.empty((len(system.neurons), 2, n_rows), dtype)
+        forces[:, 0], forces[:, 1] = self.row_force[rows], point.row_multiplier[rows]
+        sums = system.combine(forces)
+        force, slope = sums[:, 0], sums[:, 1]
         stiffness, gradient = self.stiffness[inputs], point.gradient[inputs]
         right = stiffness * self.shift[inputs] - self.missing[inputs] - force
         # With a given multiplier the pull matters at the end only.

@@ -58,12 +58,14 @@ def _each(name, dtype, *arguments):
 
 
 def _addresses(value):
-    if isinstance(value, np.ndarray):
-        first = value.ctypes.data
-        if value.ndim == 0:
-            return repeat(first)
-        return (first + i * value.strides[0] for i in range(len(value)))
-    return repeat(value)
+    if not isinstance(value, np.ndarray):
+        return repeat(value)
+    first = value.ctypes.data
+    if value.ndim == 0:
+        return repeat(first)
+    # Of an axis of length one the stride may be anything.
+    stride = value.strides[0] or 1
+    return range(first, first + len(value) * stride, stride)
 
 
 @cache
