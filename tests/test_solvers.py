@@ -30,6 +30,7 @@ from sknettrim.solvers._lasso import (
     solve_spd,
     subgradient_error,
 )
+from sknettrim.solvers._progress import WARM_UP
 
 PROGRAMS = {
     f"{kind}-{'neuron' if per_neuron else 'layer'}-{'penalised' if penalised else 'free'}": {
@@ -432,6 +433,25 @@ def test_a_warm_start_stays_in_single_precision(matched, monkeypatch):
         result, start = solve_layer(problem, start=start, return_solution=True)
         assert result.converged
     assert set(precisions) == {np.float32}
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.02, 0.05])
+def test_single_precision_is_left_once_its_digits_are_spent(epsilon, monkeypatch):
+    """Before its residuals have been at rest for long."""
+    rng, runs = np.random.default_rng(1), []
+    A = 3 * rng.standard_normal((2000, 1)) + rng.standard_normal((2000, 400))
+    S = A @ (rng.standard_normal((400, 60)) * (rng.random((400, 60)) < 0.5))
+
+    class Spied(admm.Iterate):
+        def __init__(self, problem, start, dtype):
+            runs.append((dtype, start.n_iter if start else 0))
+            super().__init__(problem, start, dtype)
+
+    monkeypatch.setattr(admm, "Iterate", Spied)
+    assert trim_layer(A, S, epsilon=epsilon, activation="identity").converged
+    (first, _), (second, n_iter) = runs
+    assert (first, second) == (np.float32, np.float64)
+    assert n_iter < WARM_UP
 
 
 # The small lasso problems --------------------------------------------------------------------

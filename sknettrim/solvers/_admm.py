@@ -148,7 +148,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
 
     With `apart`, also until most neurons are proven, if each has its own ball.
     """
-    progress = Progress(tol, iterate.problem.strict)
+    progress = Progress(tol, iterate.problem.strict, iterate.S.dtype)
     apart = apart and iterate.problem.per_neuron
     balance_at, finish_at = n_iter + BALANCE_EVERY, n_iter + _finish_after(iterate)
     apart_at = n_iter + APART_AFTER if apart else np.inf

@@ -6,8 +6,14 @@ import numpy as np
 PROMISING = 0.7, 2.0
 # What is proven falls faster than residuals do, by about this factor until it suffices.
 HASTE = 1.2
-# What is proven should fall with the residuals; where their ratio grows by this factor, what is
-# left are rounding errors. It may triple where a dual point could be mended before, and cannot be.
+# A proof is tried again once residuals have fallen by this factor since the last, at the latest.
+RETRY = 0.2
+# Residuals below the tolerance and this, in units of the precision, can be rounding errors: if they
+# are at rest over so many checks ...
+ROUNDING = 1e4
+REST = 6
+# ... or what is proven does not fall with them: if the ratio of the two is this many times the
+# smallest so far. It may triple where a dual point could be mended before, and cannot be.
 DIGITS_LOST = 4.0
 # Residuals this many times the smallest so far do not come back, as where no weights satisfy the
 # constraints and multipliers grow without end.
@@ -37,12 +43,15 @@ class Progress:
         Error to prove.
     strict : bool
         Whether the layer is.
+    dtype : dtype
+        Precision of the iterations.
     """
 
-    def __init__(self, tol, strict):
+    def __init__(self, tol, strict, dtype):
         self.tol, self.goal = tol, PROMISING[not strict] * tol
-        self._errors, self._steps, self._ratio = [], [0], np.inf
-        self._failures = 0
+        self._errors, self._steps = [], [0]
+        self._failures, self._retry, self._least_ratio = 0, 0.0, np.inf
+        self._rounding = min(tol, ROUNDING * np.finfo(dtype).eps)
 
     def add(self, n_iter, error):
         """Note the largest relative residual after so many more iterations."""
@@ -72,18 +81,22 @@ class Progress:
     @property
     def promising(self):
         """Whether residuals are small enough to try a proof."""
-        return self.error <= self.goal
+        return self.error <= max(self.goal, self._retry)
 
     def note_failure(self, proven):
         """Note the error that a proof left; returns whether rounding errors are to blame."""
-        before = self._ratio
         self._failures += 1
-        self._ratio = proven / max(self.error, np.finfo(float).tiny)
+        ratio = proven / max(self.error, np.finfo(float).tiny)
+        lost = self.error <= self._rounding and ratio > DIGITS_LOST * self._least_ratio
+        self._least_ratio = min(ratio, self._least_ratio)
         self.goal = self.error * min(0.9, HASTE * self.tol / proven)
-        return self._ratio > DIGITS_LOST * before
+        self._retry = self.error * RETRY
+        return lost
 
     def hopeless(self, n_iter):
         """Whether to give up, after so many iterations in all."""
+        if self.best <= self._rounding:
+            return n_iter + self._to_go(REST) > PATIENCE
         return self.n_iter >= WARM_UP and n_iter + self._to_go(WINDOW) > PATIENCE
 
     def left(self, shape):
