@@ -121,10 +121,9 @@ class Steps:
         # the same memory.
         double = np.dtype(np.float64)
         for dtype, some, n_parts in ((system.gram.dtype, ~central, 1), (double, central, 2)):
-            some = np.flatnonzero(some & todo)
-            size = -(-len(some) // n_parts)
-            for first in range(0, len(some), size or 1):
-                self._solve(system.part(some[first : first + size]), dtype)
+            for part in np.array_split(np.flatnonzero(some & todo), n_parts):
+                if len(part):
+                    self._solve(system.part(part), dtype)
 
     def _solve(self, system, dtype):
         """Newton directions, and their part in a move of the multiplier."""
