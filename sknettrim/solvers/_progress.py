@@ -96,6 +96,7 @@ class Progress:
     def hopeless(self, n_iter):
         """Whether to give up, after so many iterations in all."""
         if self.best <= self._rounding:
+            # The scale of rho was found long ago.
             return n_iter + self._to_go(REST) > PATIENCE
         return self.n_iter >= WARM_UP and n_iter + self._to_go(WINDOW) > PATIENCE
 
