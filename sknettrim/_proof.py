@@ -13,6 +13,8 @@ from ._threads import Workers
 # Where the constraints cannot be met, dual points prove bounds without limit: weights that would
 # have to be this many times as large as those found are taken not to exist.
 OUT_OF_REACH = 1e5
+# Elements of a block of responses, which are many arrays here.
+BLOCK = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class DualPoint:
         self.problem = problem
         self._given = Xi
         self._workers = Workers()
-        self._blocks = self._workers.shares(*Xi.shape)
+        self._blocks = self._workers.shares(*Xi.shape, size=BLOCK)
         self._shift, self._scale = 0.0, 1.0
         sums, self._count, squares = self._over_rows(self._count_active)
         self._target_squares = squares

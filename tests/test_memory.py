@@ -1,5 +1,7 @@
 """Inputs that may not be written to, or that lie in a file, and what is copied of them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -27,7 +29,8 @@ def in_file(array, folder):
 @pytest.mark.parametrize("solver", ["admm", "cvxpy"])
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 @pytest.mark.parametrize("storage", [np.array, sparse.csr_array])
-def test_a_layer_of_read_only_arrays(storage, inactive, solver):
+@pytest.mark.parametrize("tol", [1e-3, 1e-6])
+def test_a_layer_of_read_only_arrays(tol, storage, inactive, solver):
     def trim(finish):
         return trim_layer(
             finish(storage(A)),
@@ -37,6 +40,7 @@ def test_a_layer_of_read_only_arrays(storage, inactive, solver):
             upper=finish(np.full(Y.shape, 0.1)),
             penalty_weights=finish(np.linspace(1, 2, 24).reshape(6, 4)),
             solver=solver,
+            tol=tol,
         )
 
     np.testing.assert_array_equal(trim(read_only).coef, trim(lambda array: array).coef)
@@ -80,3 +84,32 @@ def test_calibration_data_are_read_from_their_file_not_copied(mlp, blobs, proble
     trim = NetTrim(mlp, epsilon=0.1).fit(mapped)
     assert np.shares_memory(problems[0].A, mapped)
     np.testing.assert_array_equal(trim.predict(mapped), trim.predict(blobs[0]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"inactive": "strict"},
+        {"inactive": "strict", "tol": 1e-6},
+        {"inactive": "budget", "tol": 1e-6},
+        {"activation": "identity", "tol": 1e-6},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_a_layer_takes_three_times_the_memory_of_inputs_and_responses(options):
+    """At most, in double precision too, and where inputs are left out."""
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((3000, 10)) @ rng.standard_normal((10, 120))
+    inputs = np.maximum(factors + rng.standard_normal(factors.shape), 0)
+    inputs = np.hstack([inputs, np.zeros((3000, 40))])
+    targets = (inputs - inputs.mean(axis=0)) @ rng.standard_normal((160, 120))
+    if "activation" not in options:
+        np.maximum(targets, 0, out=targets)
+    tracemalloc.start()
+    try:
+        result = trim_layer(inputs, targets, epsilon=0.2, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert result.converged
+    assert peak <= 3 * (inputs.nbytes + targets.nbytes)

@@ -80,10 +80,10 @@ def _solve(problem, tol, max_iter, start, verbose):
     for dtype in _precisions(problem, start):
         aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
         done = 0 if reached is start else reached.n_iter
-        # The iterate is not kept: the next one takes twice the memory.
-        outcome, reached, rest = _run(
-            Iterate(problem, reached, dtype), aim, done, max_iter, verbose, apart=aim == tol
-        )
+        # Neither is kept: the next iterate takes twice the memory.
+        iterate, reached = Iterate(problem, reached, dtype), None
+        outcome, reached, rest = _run(iterate, aim, done, max_iter, verbose, apart=aim == tol)
+        del iterate
         if outcome is Outcome.MOSTLY_PROVEN:
             return _solve_rest(problem, reached, rest, tol, max_iter, verbose)
         if outcome is Outcome.DIVERGED:
@@ -162,6 +162,8 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
             solution, proven = iterate.proven(n_iter)
             if proven <= tol:
                 return End(Outcome.PROVEN, solution)
+            # As large as the responses.
+            del solution
             if progress.note_failure(proven):
                 return End(Outcome.OUT_OF_DIGITS, iterate.solution(n_iter))
         if n_iter >= apart_at:

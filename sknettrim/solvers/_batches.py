@@ -61,7 +61,7 @@ class Batches:
     def _batches(self, neurons):
         """Neurons of about the same size together, the largest first."""
         order, batches, first = self._by_size(neurons), [], 0
-        most = batch_size(self.n_threads)
+        most = batch_size(self.n_threads, self.itemsize)
         while first < len(order):
             inputs, rows = self.n_inputs[order[first]], self.n_rows[order[first]]
             last = first + int(np.clip(most // (inputs * max(inputs, rows)), 1, MOST_NEURONS))

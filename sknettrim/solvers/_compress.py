@@ -40,7 +40,7 @@ def compress(problem):
     least = np.maximum(problem.epsilon, problem.norm(problem.Y)) * RESOLVED
     if np.any(squares <= least**2):
         return None
-    A, Y = _mean_free(factor.R), _mean_free(factor.T)
+    A, Y = _mean_free(factor.R()), _mean_free(factor.T)
     compressed = LayerProblem(
         A, Y, np.sqrt(squares), matched=True, penalty_weights=problem.penalty_weights
     )
@@ -64,7 +64,7 @@ class Compression:
             return (a.T @ solution.Xi[rows],)
 
         (correlation,) = factor.workers.total(correlate, factor.shares)
-        x[: factor.rank] = factor.solve(correlation[factor.order], transposed=True)
+        x[: factor.rank] = factor.solve_transposed(correlation)
         Xi = _mean_free(x).astype(solution.Xi.dtype)
         return replace(solution, c=np.zeros_like(solution.c), Xi=Xi)
 
@@ -76,9 +76,8 @@ class Compression:
         factor = self.factor
         x = _mean_free(solution.Xi.astype(np.float64))[: factor.rank]
         along = -self.problem.norm(x) / self.problem.epsilon
-        V = np.zeros(self.problem.shape)
-        V[factor.order] = factor.solve(x - along * factor.T[: factor.rank])
-        Xi = np.empty(factor.Y.shape, dtype=solution.Xi.dtype)
+        V = factor.solve(x - along * factor.T[: factor.rank])
+        Xi = np.empty(factor.problem.active.shape, dtype=solution.Xi.dtype)
 
         def fill(rows):
             a, y = factor.centred(rows)
@@ -97,43 +96,60 @@ class _Factor:
     """
 
     def __init__(self, problem):
-        self.A, self.Y = problem.A, problem.Y
-        self.mean_A = self.A.mean(axis=0, dtype=np.float64)
-        self.mean_Y = self.Y.mean(axis=0, dtype=np.float64)
-        n_inputs, n_neurons = problem.shape
+        self.problem = problem
+        self.mean_A = problem.A.mean(axis=0, dtype=np.float64)
+        self.mean_Y = problem.Y.mean(axis=0, dtype=np.float64)
+        n_rows, (n_inputs, n_neurons) = len(problem.active), problem.shape
         self.workers = Workers()
-        self.shares = self.workers.shares(*self.A.shape, size=BLOCK)
+        self.shares = self.workers.shares(n_rows, n_inputs, size=BLOCK)
         gram, correlation, squares = self.workers.total(self._moments, self.shares)
         norms = np.sqrt(gram.diagonal())
         # Rounding errors of a constant column are no input.
-        constant = norms <= np.sqrt(len(self.A)) * np.abs(self.mean_A) * np.finfo(float).eps * 10
+        constant = norms <= np.sqrt(n_rows) * np.abs(self.mean_A) * np.finfo(float).eps * 10
         gram[constant] = gram[:, constant] = 0.0
         scale = np.where(constant, 1.0, norms)
         gram /= scale[:, None] * scale
         tol = n_inputs * np.finfo(float).eps
         upper, pivots, self.rank, _ = dpstrf(gram, tol=tol)
-        self._upper = np.triu(upper[: self.rank, : self.rank])
-        self.order = pivots[: self.rank] - 1
-        self._scale = scale[self.order][:, None]
-        self.R = np.zeros((n_inputs + 1, n_inputs))
-        self.R[: self.rank, pivots - 1] = np.triu(upper)[: self.rank] * scale[pivots - 1]
+        self._upper = np.triu(upper[: self.rank])
+        self._pivots, self._scale = pivots - 1, scale[pivots - 1]
         self.T = np.zeros((n_inputs + 1, n_neurons))
-        self.T[: self.rank] = self.solve(correlation[self.order], transposed=True)
+        self.T[: self.rank] = self.solve_transposed(correlation)
         self.unreachable = np.maximum(squares - np.einsum("ij,ij->j", self.T, self.T), 0.0)
+
+    def R(self):  # noqa: N802
+        """The factor, of shape (n_inputs + 1, n_inputs)."""
+        n_inputs = len(self._pivots)
+        R = np.zeros((n_inputs + 1, n_inputs))
+        R[: self.rank, self._pivots] = self._upper * self._scale
+        return R
 
     def centred(self, rows):
         """Some rows of the inputs and of the targets, less their means."""
-        return self.A[rows] - self.mean_A, self.Y[rows] - self.mean_Y
+        # Inputs of a program on some of them are gathered anew.
+        part = self.problem.rows(rows)
+        return part.A - self.mean_A, part.Y - self.mean_Y
 
     def _moments(self, rows):
         a, y = self.centred(rows)
         return a.T @ a, a.T @ y, np.einsum("ij,ij->j", y, y)
 
-    def solve(self, right, transposed=False):
-        """R^-1 or R^-T times `right`, on the inputs of `order`."""
-        if transposed:
-            return solve_triangular(self._upper, right / self._scale, trans="T")
-        return solve_triangular(self._upper, right) / self._scale
+    def solve(self, right):
+        """V with R V = `right`, on as few inputs as the rank."""
+        inputs, upper, scale = self._of_rank()
+        V = np.zeros((len(self._pivots), right.shape[1]))
+        V[inputs] = solve_triangular(upper, right) / scale
+        return V
+
+    def solve_transposed(self, right):
+        """x with R'x = `right`."""
+        inputs, upper, scale = self._of_rank()
+        return solve_triangular(upper, right[inputs] / scale, trans="T")
+
+    def _of_rank(self):
+        """As many inputs as the rank, and their part of the factor and of the scale."""
+        inputs = self._pivots[: self.rank]
+        return inputs, self._upper[:, : self.rank], self._scale[: self.rank, None]
 
 
 def _per_ball(problem, squares):

@@ -99,7 +99,7 @@ def _along_inputs(inverse, excess, counts):
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     while len(order):
         size = counts[order[0]]
-        members, order = np.split(order, [max(1, BATCH // size**2)])
+        members, order = np.split(order, [max(1, BATCH // (excess.itemsize * size**2))])
         inputs = np.argpartition(excess[:, members].T == 0, size - 1, axis=1)[:, :size]
         right = excess[inputs, members[:, None]]
         chosen = right != 0

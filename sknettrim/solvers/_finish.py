@@ -70,6 +70,8 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
             solution = layer.solution(n_iter)
             if few or problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
                 return solution
+            # As large as the responses.
+            del solution
         if len(changed) == 0:
             # Rounding errors of their matrices; those of the next count from the point reached.
             changed = everyone
@@ -234,11 +236,10 @@ class _Reduced:
         """Gram matrix of some inputs over the active rows: from all rows, where most are active."""
         few = 2 * np.count_nonzero(active) < len(active)
         rows = np.flatnonzero(active if few else ~active)
-        part = np.empty((len(rows), len(inputs)), dtype=self.iterate.A.dtype)
+        gram = np.zeros((len(inputs), len(inputs)), dtype=self.iterate.A.dtype)
         for i in range(0, len(rows), GATHERED):
-            gathered = self.iterate.A.take(rows[i : i + GATHERED], axis=0)
-            gathered.take(inputs, axis=1, out=part[i : i + GATHERED], mode="clip")
-        gram = part.T @ part
+            part = self.iterate.A.take(rows[i : i + GATHERED], axis=0).take(inputs, axis=1)
+            gram += part.T @ part
         if few:
             return gram
         return self.iterate.inverse.gram.take(inputs, axis=0).take(inputs, axis=1) - gram
@@ -280,17 +281,20 @@ class _Reduced:
         missing = (slopes.max(axis=0) > 1 + TOO_STEEP) | (above.max(axis=0) > limits)
         self.complete, missing = ~missing, np.flatnonzero(missing)
         if len(missing):
-            multipliers = np.zeros(S.shape, S.dtype)
-            multipliers[self.row_places] = self.row_multiplier
             for j in missing:
                 self.chosen[j] = self._extended(j, slopes[:, j], above[:, j], limits[j])
+            # As large as the responses.
+            del above
+            multipliers = np.zeros(S.shape, S.dtype)
+            multipliers[self.row_places] = self.row_multiplier
             self._place()
             self._take_rows(S, multipliers[self.row_places])
         return missing, loss
 
     def _above(self, S):
         """What responses exceed their bounds by in rows not chosen, and how much of it may be."""
-        above = (S - self.iterate.target) * ~self.active
+        above = S - self.iterate.target
+        above *= ~self.active
         above[self.row_places] = 0
         return above, TOO_HIGH * np.sqrt(np.einsum("ij,ij->j", S, S) / len(S))
 

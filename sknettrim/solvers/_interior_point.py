@@ -10,6 +10,7 @@ is elementwise is done for all neurons at once, as threads that ask for little w
 from functools import reduce
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 # The least complementarity that is aimed at, relative to the goal and to what a neuron is worth.
 LEAST_BARRIER = 0.3
@@ -22,6 +23,8 @@ LEAST_REDUCTION = 0.05
 DRIFT = 0.5
 # Share of the way to the boundary.
 DAMPING = 0.97
+# Neurons that follow a multiplier at a time.
+FOLLOWING = 32
 
 
 def solve(point, systems, *, epsilon=None, goal, least, max_iter, workers):
@@ -59,15 +62,22 @@ def solve(point, systems, *, epsilon=None, goal, least, max_iter, workers):
 
 def follow(point, epsilon):
     """Move the multiplier to where a ball that all share is met, and with it what has settled."""
-    steps = Steps(point, [], epsilon=epsilon)
-    steps.linearise()
-    steps.advance(*steps.next_move())
+    slope = np.sum(point.gradient * point.pull)
+    curvature = np.sum(point.pull_change * point.pull)
+    move = next_move(point.square.sum(), slope, curvature, epsilon, point.multiplier[0])
+    # A step takes several times the memory of the point.
+    for some in gen_batches(len(point.square), FOLLOWING):
+        part = point.part(some)
+        steps = Steps(part, [])
+        steps.linearise()
+        steps.advance(move, met=True)
+        point.put(some, part, slice(None))
 
 
 class Steps:
     """Newton steps from a point; parameters are those of :func:`solve`."""
 
-    def __init__(self, point, systems, *, epsilon, goal=np.inf, least=0.0):
+    def __init__(self, point, systems, *, epsilon=None, goal=np.inf, least=0.0):
         self.point, self.epsilon, self.goal, self.least = point, epsilon, goal, least
         n_neurons = len(point.square)
         self.solved = np.zeros(n_neurons, dtype=bool)

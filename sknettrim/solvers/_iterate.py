@@ -7,6 +7,7 @@ elementwise is done in blocks of rows that stay in a core's cache.
 """
 
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from scipy import sparse
@@ -42,9 +43,7 @@ class Iterate:
         A, self.mean = centred(problem.A, dtype, not problem.penalize_intercept)
         self.column_scale = _column_scale(A)
         self.A = _scale_columns(A, 1 / self.column_scale)
-        target = problem.target
-        self.target_scale = max(_root_mean_square(target), np.finfo(np.float64).tiny)
-        self.target = np.divide(target, self.target_scale, dtype=dtype, casting="same_kind")
+        self.target, self.target_scale = _scaled(problem.target, dtype)
         self.epsilon = (problem.epsilon / self.target_scale).astype(dtype)
         penalty = np.ones((p, 1)) if problem.penalty_weights is None else problem.penalty_weights
         intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
@@ -52,9 +51,9 @@ class Iterate:
         self.penalty = (penalty / self.column_scale[:, None]).astype(dtype)
         self.workers = Workers()
         self.inverse = ShiftedInverse(self.A, self.workers)
+        self.rows = self.workers.shares(*self.target.shape)
+        self.inputs = self.workers.shares(self.A.shape[1], self.target.shape[1])
         self._start(start)
-        self.rows = self.workers.shares(*self.S.shape)
-        self.inputs = self.workers.shares(*self.Z.shape)
         self.X = np.empty_like(self.Z)
 
     def _start(self, start):
@@ -65,6 +64,7 @@ class Iterate:
             rho_S, ratio = self._typical_penalties(), FIRST_RATIO
         else:
             rho_S, ratio = start.penalties
+            rho_S = rho_S * self.target_scale
         self.rho_S = rho_S.astype(dtype)
         self.inverse.shift(ratio)
         if start is None:
@@ -75,13 +75,13 @@ class Iterate:
         weights = np.vstack([start.U, start.c + self.mean @ start.U])
         weights *= self.column_scale[:, None] / self.target_scale
         self.Z = weights.astype(dtype)
-        self.a = (start.Xi / self.rho_S).astype(dtype)
-        self.b = -self.workers.sums(self.A, self.a) / dtype.type(self.inverse.value)
         self.S = self.workers.products(self.A, self.Z)
-        outside = self.S - self.target
-        outside *= self.problem.active | (outside > 0)
-        charged = self.problem.charged(outside)
-        self.S -= outside - self._inside(_squares(charged)) * charged
+        self.a = np.empty_like(self.S)
+        blocks = list(chain.from_iterable(self.rows))
+        squares = sum(self._deviate(rows, self.S[rows], self.a[rows]) for rows in blocks)
+        self._project(self._inside(squares), blocks)
+        np.divide(start.Xi, self.rho_S, out=self.a, casting="same_kind")
+        self.b = -self.workers.sums(self.A, self.a) / dtype.type(self.inverse.value)
 
     def _typical_penalties(self):
         """A guess of rho_S: the multiplier of a deviation of norm epsilon, were it all alike."""
@@ -114,16 +114,15 @@ class Iterate:
             self.inverse.multiply(right, self.X)
         self.workers.map(partial(self._update_weights, right), self.inputs)
 
-        self.before = (self.S.copy(), np.empty_like(self.S)) if measure else None
-        squares = sum(self.workers.map(self._respond, self.rows))
-        inside = self._inside(squares)
-        squares = sum(self.workers.map(partial(self._project, inside), self.rows))
-        self.before = None
+        AX = np.empty_like(self.S) if measure else None
+        squares = sum(self.workers.map(partial(self._respond, AX), self.rows))
+        project = self._project if AX is None else partial(self._project_and_measure, AX)
+        measured = self.workers.map(partial(project, self._inside(squares)), self.rows)
         if not measure:
             return None
         X = self.X / RELAXATION
         pairs = (X - self.Z, self.Z, self.Z - old_Z, self.b)
-        self.squares_S = squares
+        self.squares_S = sum(measured)
         self.squares_Z = np.array([_squares(array) for array in pairs], dtype=np.float64)
         return max(self._residual(self.squares_S), self._residual(self.squares_Z))
 
@@ -158,24 +157,32 @@ class Iterate:
             np.clip(Z, -limit, limit, out=b)
             Z -= b
 
-    def _respond(self, blocks):
-        """S as it comes from A X, and a, its distance from the target; what the ball measures."""
+    def _respond(self, AX, blocks):
+        """Move S and a to where :meth:`_relax` says; returns what the ball measures.
+
+        With an array for A X, only that is kept, as to measure takes the old S and a, too.
+        """
         squares = 0.0
         for rows in blocks:
-            S, a = self.S[rows], self.a[rows]
-            S *= 1 - RELAXATION
-            S += a
-            AX = self.A[rows] @ self.X
-            S += AX
-            if self.before is not None:
-                self.before[1][rows] = AX
-            np.subtract(S, self.target[rows], out=a)
-            active = self.problem.active[rows]
-            # Products with masks are fast, and a mask takes a quarter of the memory of bounds.
-            a *= active | (a > 0)
-            charged = a * active if self.problem.strict else a
-            squares = squares + _squares(charged)
+            S, a, product = self.S[rows], self.a[rows], self.A[rows] @ self.X
+            if AX is not None:
+                AX[rows], S, a = product, S.copy(), a.copy()
+            squares = squares + self._relax(rows, product, S, a)
         return squares
+
+    def _relax(self, rows, AX, S, a):
+        """S as it comes from A X, and a, its distance from the target; what the ball measures."""
+        S *= 1 - RELAXATION
+        S += a
+        S += AX
+        return self._deviate(rows, S, a)
+
+    def _deviate(self, rows, S, a):
+        np.subtract(S, self.target[rows], out=a)
+        active = self.problem.active[rows]
+        # Products with masks are fast, and a mask takes a quarter of the memory of bounds.
+        a *= active | (a > 0)
+        return _squares(a * active if self.problem.strict else a)
 
     def _inside(self, squares):
         """Shares of each neuron's deviation that are within the ball."""
@@ -189,23 +196,22 @@ class Iterate:
         return share.astype(self.S.dtype)
 
     def _project(self, inside, blocks):
-        """S onto the constraint set, and a to what was taken off.
-
-        Returns the squares of what :meth:`_step` measures, if it does.
-        """
-        squares = 0
+        """S onto the constraint set, and a to what was taken off."""
         for rows in blocks:
             S, a = self.S[rows], self.a[rows]
-            if self.problem.strict:
-                a *= 1 - inside * self.problem.active[rows]
-            else:
-                a *= 1 - inside
+            a *= 1 - (inside * self.problem.active[rows] if self.problem.strict else inside)
             S -= a
-            if self.before is not None:
-                old_S, AX = self.before[0][rows], self.before[1][rows]
-                # A X came multiplied by the relaxation, like X.
-                pairs = (AX / RELAXATION - S, S, S - old_S, a)
-                squares = squares + np.array([_squares(array) for array in pairs], np.float64)
+
+    def _project_and_measure(self, AX, inside, blocks):
+        """The same where S and a have not moved yet; returns the squares of the residuals."""
+        squares = 0.0
+        for rows in blocks:
+            S, a, old_S = self.S[rows], self.a[rows], self.S[rows].copy()
+            self._relax(rows, AX[rows], S, a)
+            self._project(inside, [rows])
+            # A X came multiplied by the relaxation, like X.
+            pairs = (AX[rows] / RELAXATION - S, S, S - old_S, a)
+            squares = squares + np.array([_squares(array) for array in pairs], np.float64)
         return squares
 
     def balance(self):
@@ -254,7 +260,8 @@ class Iterate:
         """Scaled weights and a dual point as a solution in the units of the problem."""
         weights = weights * (self.target_scale / self.column_scale[:, None])
         U, c = weights[:-1], weights[-1]
-        return Solution(U, c - self.mean @ U, Xi, n_iter, (self.rho_S, self.inverse.value))
+        penalties = self.rho_S / self.target_scale, self.inverse.value
+        return Solution(U, c - self.mean @ U, Xi, n_iter, penalties)
 
 
 def shares_of_a_ball(squares, rho, epsilon):
@@ -310,6 +317,17 @@ def _ratios(primal, primal_scale, dual, dual_scale):
         primal / primal_scale if primal_scale > 0 else 0.0,
         dual / dual_scale if dual_scale > 0 else 0.0,
     )
+
+
+def _scaled(target, dtype):
+    """Targets in units that suit the precision, and the unit.
+
+    Double has room for any; and what has not to be changed takes no memory.
+    """
+    if target.dtype == dtype == np.float64:
+        return target, 1.0
+    scale = max(_root_mean_square(target), np.finfo(np.float64).tiny)
+    return np.divide(target, scale, dtype=dtype, casting="same_kind"), scale
 
 
 def _column_scale(A):

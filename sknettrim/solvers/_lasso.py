@@ -17,6 +17,8 @@ MAX_STEPS = 60
 ROUNDING = 1e-15
 # A full step is taken if it achieves this share of the decrease it promises.
 SUFFICIENT = 1e-3
+# Rows of a Hessian gathered at a time, so that they take little memory.
+GATHERED = 512
 
 
 class OneSidedLasso:
@@ -80,10 +82,14 @@ class OneSidedLasso:
     def hessian(self, s, P):
         """Hessian of the loss where the responses are `s`, on the coordinates P."""
         rows = np.flatnonzero(self.active | (s > self.target))
-        # Indexing both ways at once takes several times as long, and stops other threads.
-        block = self.B.T.take(P, axis=0).take(rows, axis=1)
-        block *= np.sqrt(self.weight[rows])
-        return block @ block.T
+        hessian = np.zeros((len(P), len(P)))
+        for i in range(0, len(rows), GATHERED):
+            some = rows[i : i + GATHERED]
+            # Indexing both ways at once takes several times as long, and stops other threads.
+            block = self.B.T.take(some, axis=1).take(P, axis=0)
+            block *= np.sqrt(self.weight[some])
+            hessian += block @ block.T
+        return hessian
 
     def _loss(self, s):
         h = s - self.target

@@ -16,6 +16,7 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 from scipy.linalg import lstsq
+from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
 from .._problem import centred, column_norms, gather
@@ -40,6 +41,8 @@ MAX_STALLS = 3
 POLISH_AFTER = 2
 # Rounds without a better solution after which none is expected.
 STALLED = 15
+# Neurons at a time, for what takes several arrays of their responses.
+BATCH = 32
 
 
 def refine(problem, start, *, tol, max_iter, verbose=0):
@@ -88,8 +91,8 @@ class _State:
 
     def __init__(self, problem, start):
         self.problem, self.workers = problem, Workers()
-        A, self.mean = centred(problem.A, np.float64, not problem.penalize_intercept)
         # Columns are gathered one working set after the other.
+        A, self.mean = centred(problem.A, np.float64, not problem.penalize_intercept, order="F")
         self.A = A.tocsc() if sparse.issparse(A) else np.asfortranarray(A)
         self.norms = column_norms(self.A)
         self.norms[self.norms == 0] = 1.0
@@ -99,8 +102,8 @@ class _State:
             self.penalty[:p] = problem.penalty_weights
         self.penalty[p] = problem.penalize_intercept
         self.x = np.vstack([start.U, start.c + self.mean @ start.U]).astype(np.float64)
-        self.target = problem.target.astype(np.float64)
-        self.weight = np.where(problem.active, 1.0, STRICT_WEIGHT if problem.strict else 1.0)
+        self.target = problem.target.astype(np.float64, copy=False)
+        self.inactive_weight = STRICT_WEIGHT if problem.strict else 1.0
         self.last_violation = self.last_residual = np.inf
         self.alpha_bounds = 0.0, np.inf
         self._start_multipliers(start.Xi)
@@ -139,9 +142,8 @@ class _State:
             self.S = self.workers.products(self.A, self.x)
             force = self._force()
             error = subgradient_error(self.x, self.workers.sums(self.A, force), limit)
-            reachable = np.maximum(
-                tolerance, self.norms[:, None] * rounding(self.S, force, self.weight)
-            )
+            reachable = np.maximum(tolerance, self.norms[:, None] * self._rounding(force))
+            del force
             with np.errstate(over="ignore"):
                 worst = np.max(error / np.maximum(reachable, np.finfo(float).tiny), axis=0)
             stalls, last = np.where(worst > 0.5 * last, stalls + 1, 0), worst
@@ -158,7 +160,7 @@ class _State:
 
     def _minimise_neuron(self, limit, tol, excess, j):
         J = _working_set(self.x[:, j], excess[:, j])
-        weight = self.weight[:, j]
+        weight = self._weight(j)
         target = self.target[:, j] - self.multiplier[:, j] / weight
         active = self.problem.active[:, j]
         lasso = OneSidedLasso(gather(self.A, J), target, weight, active, limit[J, j])
@@ -169,9 +171,22 @@ class _State:
 
     def _force(self):
         """w h(S - t) of every row and neuron: lambda^-1 times the dual point."""
-        force = self.weight * (self.S - self.target) + self.multiplier
-        force *= self.problem.active | (force > 0)
+        active = self.problem.active
+        force = self.S - self.target
+        np.multiply(force, self.inactive_weight, out=force, where=~active)
+        force += self.multiplier
+        force *= active | (force > 0)
         return force
+
+    def _rounding(self, force):
+        parts = [
+            rounding(self.S[:, some], force[:, some], self._weight(some))
+            for some in gen_batches(force.shape[1], BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def _weight(self, neurons):
+        return np.where(self.problem.active[:, neurons], 1.0, self.inactive_weight)
 
     # The multipliers ----------------------------------------------------------------------
 
@@ -223,8 +238,7 @@ class _State:
     def _adapt_weight(self, violation):
         """Heavier inactive rows converge in fewer rounds, until they cost digits."""
         if violation > 0.1 * self.last_violation:
-            heavier = np.minimum(10 * self.weight, MAX_STRICT_WEIGHT)
-            self.weight = np.where(self.problem.active, 1.0, heavier)
+            self.inactive_weight = min(10 * self.inactive_weight, MAX_STRICT_WEIGHT)
         self.last_violation = violation
 
     def polished(self, solution, error):
@@ -251,8 +265,9 @@ class _State:
         return (polished, its_error) if its_error < error else (solution, error)
 
     def solution(self, n_iter):
-        U, c = self.x[:-1].copy(), self.x[-1]
-        return Solution(U, c - self.mean @ U, self._force() / self.alpha, n_iter)
+        U, c, Xi = self.x[:-1].copy(), self.x[-1], self._force()
+        Xi /= self.alpha
+        return Solution(U, c - self.mean @ U, Xi, n_iter)
 
 
 def _working_set(x, excess):

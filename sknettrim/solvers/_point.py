@@ -97,8 +97,8 @@ class Point:
         split = _split(penalty, self.weights[neurons], slope, barrier)
         self.p[neurons], self.q[neurons], self.slope[neurons] = split
         excess = has_row * self.excess[neurons]
-        squares = np.einsum("ij,ij->i", excess, excess) / np.maximum(n_rows, 1)
-        scale = np.maximum(np.sqrt(squares), np.finfo(np.float32).eps)[:, None]
+        scale = np.sqrt(np.einsum("ij,ij->i", excess, excess) / np.maximum(n_rows, 1))[:, None]
+        scale = np.maximum(scale, np.finfo(np.float32).eps * (scale.max() or 1.0))
         slack, multiplier = _slacken(excess, self.row_multiplier[neurons], barrier, scale)
         self.slack[neurons] = np.where(has_row, slack, 1.0)
         self.row_multiplier[neurons] = np.where(has_row, multiplier, 1.0)

@@ -16,11 +16,11 @@ TYPICAL_STEPS = 12
 ELEMENTWISE = 1000
 # Bytes relative to inputs and responses in double precision, with what ADMM holds, so that in all
 # they stay below three; or of the end alone, no more than nobody misses.
-MOST_MEMORY = 2.8
-LITTLE_MEMORY = 24e6
-# Elements of the matrices of a batch of neurons, and of those at work on all threads.
-BATCH = 1 << 18
-AT_WORK = 2 * BATCH
+MOST_MEMORY = 2.7
+LITTLE_MEMORY = 8e6
+# Bytes of the matrices of a batch of neurons, and the most of those at work on all threads.
+BATCH = 1 << 19
+AT_WORK = 4 * BATCH
 
 
 def worthwhile(iterate, n_iter):
@@ -46,17 +46,21 @@ def worthwhile(iterate, n_iter):
 def bytes_left(iterate, inputs, rows):
     """Bytes that are left for matrices of neurons with so many inputs and rows."""
     n, m = iterate.S.shape
-    # Vectors of all neurons, with room for the largest, matrices of those at work, and a few
-    # matrices of responses.
-    size = m * (75 * np.max(inputs) + 35 * np.max(rows)) + 2 * iterate.S.nbytes
-    size += 6 * min(AT_WORK, np.sum(inputs * np.maximum(inputs, rows))) * iterate.A.itemsize
-    held = iterate.A.nbytes + 3 * iterate.S.nbytes
-    return max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY) - size
+    held = iterate.A.nbytes + 3 * iterate.S.nbytes + 4 * iterate.Z.nbytes
+    held += 2 * iterate.inverse.gram.nbytes
+    left = max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY)
+    # Vectors of all neurons, with room for the largest.
+    left -= m * (75 * np.max(inputs) + 35 * np.max(rows))
+    elements = np.sum(inputs * np.maximum(inputs, rows))
+    n_threads, itemsize = iterate.workers.n_threads, iterate.A.itemsize
+    at_work = min(n_threads * batch_size(n_threads, itemsize), elements) * itemsize
+    # Responses, with what they exceed their bounds by, take their turn with matrices.
+    return left - 4 * at_work if left > 2 * iterate.S.nbytes else 0.0
 
 
-def batch_size(n_threads):
+def batch_size(n_threads, itemsize):
     """Elements of the matrices of a batch: with more threads there are more, smaller batches."""
-    return min(BATCH, AT_WORK // n_threads)
+    return min(BATCH, AT_WORK // n_threads) // itemsize
 
 
 def numbers(iterate):
