@@ -21,7 +21,9 @@ NEAR = 0.98
 TOO_STEEP = 5e-4
 # Rows join that exceed their bound by this much of the mean response.
 TOO_HIGH = 1e-4
-MAX_ROUNDS = 6
+# Late rounds are for a few neurons; so many neurons are solved in all, relative to their number.
+MAX_ROUNDS = 10
+MAX_WORK = 5
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.5
@@ -53,7 +55,11 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
     everyone = changed = np.arange(len(layer.chosen))
+    n_solved = 0
     for number in range(MAX_ROUNDS):
+        n_solved += len(changed)
+        if n_solved > MAX_WORK * len(everyone):
+            return None
         with iterate.workers.at_work():
             steps, error = layer.solve(
                 changed, (GOAL if number else FIRST_GOAL) * tol, min(MAX_STEPS, max_iter - n_iter)
