@@ -40,7 +40,7 @@ def compress(problem):
     least = np.maximum(problem.epsilon, problem.norm(problem.Y)) * RESOLVED
     if np.any(squares <= least**2):
         return None
-    A, Y = _mean_free(factor.R()), _mean_free(factor.T)
+    A, Y = _mean_free(factor.R), _mean_free(factor.T)
     compressed = LayerProblem(
         A, Y, np.sqrt(squares), matched=True, penalty_weights=problem.penalty_weights
     )
@@ -117,8 +117,9 @@ class _Factor:
         self.T[: self.rank] = self.solve_transposed(correlation)
         self.unreachable = np.maximum(squares - np.einsum("ij,ij->j", self.T, self.T), 0.0)
 
+    @property
     def R(self):  # noqa: N802
-        """The factor, of shape (n_inputs + 1, n_inputs)."""
+        """The factor, of shape (n_inputs + 1, n_inputs), made anew: it is wanted once."""
         n_inputs = len(self._pivots)
         R = np.zeros((n_inputs + 1, n_inputs))
         R[: self.rank, self._pivots] = self._upper * self._scale
