@@ -9,8 +9,6 @@ responses ``S = A U + 1 c'``::
 A problem knows everything about its own optimality and nothing about how it is solved.
 """
 
-from copy import copy
-
 import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
@@ -86,6 +84,10 @@ class LayerProblem:
         targets, neurons = self._targets, self._neurons
         return targets if neurons is None else _some_columns(targets, neurons)
 
+    def holds(self, targets):
+        """Whether an array is in the memory of the targets, or a copy of them."""
+        return np.may_share_memory(targets, self._targets)
+
     @property
     def sparse(self):
         """Whether the inputs are a sparse matrix."""
@@ -116,50 +118,60 @@ class LayerProblem:
 
     def rows(self, rows):
         """The program on some rows (a slice) only: views, unless neurons were left out."""
-        return self._part(self._whole[rows], self._columns, rows)
+        targets = self._targets[rows]
+        return self._alike(
+            _whole=self._whole[rows],
+            _targets=targets if self._neurons is None else _some_columns(targets, self._neurons),
+            _neurons=None,
+            active=self.active[rows],
+            upper=None if self.upper is None else self.upper[rows],
+        )
 
     def restrict(self, inputs, neurons):
         """The program on some inputs (a boolean mask or slice) and some neurons."""
-        whole, columns = self._whole, self._columns
-        if not isinstance(inputs, slice):
-            columns = np.flatnonzero(inputs) if columns is None else columns[inputs]
-            if self.sparse:
-                # A copy is small; to gather columns takes long.
-                whole, columns = whole[:, columns], None
         if not isinstance(neurons, slice):
             neurons = np.arange(self.shape[1])[neurons]
-        part = self._part(whole, columns, slice(None), inputs, neurons)
-        if self._neurons is not None:
-            part._targets, part._neurons = self._targets, self._neurons[neurons]
-        elif not isinstance(neurons, slice):
-            part._targets, part._neurons = self._targets, neurons
+        part = self._alike()
+        part._choose_inputs(inputs)
+        part._choose_neurons(neurons)
+        for name in ("penalty_weights", "original"):
+            weights = getattr(self, name)
+            if weights is not None:
+                setattr(part, name, _some_columns(weights[inputs], neurons))
         return part
+
+    def _choose_inputs(self, inputs):
+        if isinstance(inputs, slice):
+            return
+        columns = np.flatnonzero(inputs) if self._columns is None else self._columns[inputs]
+        if self.sparse:
+            # A copy is small; to gather columns takes long.
+            self._whole = self._whole[:, columns]
+        else:
+            self._columns = columns
+
+    def _choose_neurons(self, neurons):
+        if self._neurons is not None:
+            self._neurons = self._neurons[neurons]
+        elif isinstance(neurons, slice):
+            self._targets = self._targets[:, neurons]
+        else:
+            self._neurons = neurons
+        self.active = _some_columns(self.active, neurons)
+        if self.upper is not None:
+            self.upper = _some_columns(self.upper, neurons)
+        if self.per_neuron:
+            self.epsilon = self.epsilon[neurons]
 
     def with_penalty(self, weights):
         """The program with other weights of the l1 norm."""
-        other = copy(self)
-        other.penalty_weights = weights
+        return self._alike(penalty_weights=weights)
+
+    def _alike(self, **changes):
+        """The same program but for some attributes."""
+        other = object.__new__(LayerProblem)
+        vars(other).update(vars(self), **changes)
         return other
-
-    def _part(self, whole, columns, rows, inputs=slice(None), neurons=slice(None)):
-        def of(weights):
-            return None if weights is None else _some_columns(weights[inputs], neurons)
-
-        part = LayerProblem(
-            whole,
-            _some_columns(
-                self._targets[rows], neurons if self._neurons is None else self._neurons[neurons]
-            ),
-            self.epsilon[neurons] if self.per_neuron else self.epsilon,
-            matched=self.matched,
-            inactive=self.inactive,
-            upper=None if self.upper is None else _some_columns(self.upper[rows], neurons),
-            penalty_weights=of(self.penalty_weights),
-            penalize_intercept=self.penalize_intercept,
-            original=of(self.original),
-        )
-        part._columns = columns
-        return part
 
     # Primal -----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ ours: the two do not mix. So BLAS has one thread for as long as a layer is solve
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import cache, reduce
+from functools import cache
 from threading import Lock, get_ident
 
 import numpy as np
@@ -48,10 +48,18 @@ class Workers:
         """The sum, over all blocks of rows, of the tuple of arrays that `function` returns."""
 
         def over(blocks):
-            return reduce(_added, map(function, blocks))
+            first, *others = blocks
+            # Not by `reduce`, which keeps the last summand while the next is computed.
+            totals = function(first)
+            for rows in others:
+                _add(totals, function(rows))
+            return totals
 
         with self.at_work():
-            return reduce(_added, self.map(over, shares))
+            totals, *others = self.map(over, shares)
+        for parts in others:
+            _add(totals, parts)
+        return totals
 
     def products(self, A, right):
         """``A @ right``, by rows of A."""
@@ -87,11 +95,10 @@ class Workers:
         return list(gen_even_slices(n_rows, min(self.n_threads, n_rows)))
 
 
-def _added(totals, parts):
-    """Into the arrays of `totals`, which may be as large as the weights."""
+def _add(totals, parts):
+    """In place: arrays may be as large as the weights."""
     for total, part in zip(totals, parts, strict=True):
         total += part
-    return totals
 
 
 def blas_threads(n_threads):

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from benchmarks._data import made_layer
 from benchmarks._measure import peak_memory
 from sknettrim import NetTrim, _trim, trim_layer
+from sknettrim._problem import LayerProblem
+from sknettrim.solvers._base import zero
+from sknettrim.solvers._newton import refine
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((60, 6))
@@ -99,12 +103,34 @@ def test_calibration_data_are_read_from_their_file_not_copied(mlp, blobs, proble
 )
 def test_a_layer_takes_three_times_the_memory_of_inputs_and_responses(options):
     """At most, in double precision too, and where inputs are left out."""
+    assert _share_of_memory(3000, 120, 120, **options) <= 3
+
+
+@pytest.mark.parametrize(
+    "options", [{"inactive": "strict"}, {"inactive": "budget"}, {"activation": "identity"}], ids=str
+)
+def test_so_does_a_layer_of_many_more_neurons_than_inputs(options):
+    assert _share_of_memory(4000, 20, 300, **options) <= 3
+
+
+@pytest.mark.parametrize(("inactive", "share"), [("strict", 4.2), ("budget", 3.2)])
+def test_newtons_method_takes_a_little_more(inactive, share):
+    """In double precision, for responses, the best dual point, and the multipliers of rows."""
+    inputs, responses = made_layer("unscaled", 3000, 60, 60)
+    targets = np.maximum(responses, 0)
+    problem = LayerProblem(inputs, targets, 0.2 * np.linalg.norm(targets), inactive=inactive)
+    peak = peak_memory(lambda: refine(problem, zero(problem), tol=1e-3, max_iter=10))
+    assert peak <= share * (inputs.nbytes + targets.nbytes)
+
+
+def _share_of_memory(n_rows, n_inputs, n_neurons, **options):
+    """Peak memory of a solve relative to that of inputs, a quarter of them zero, and responses."""
     rng = np.random.default_rng(0)
-    factors = rng.standard_normal((3000, 10)) @ rng.standard_normal((10, 120))
+    factors = rng.standard_normal((n_rows, 10)) @ rng.standard_normal((10, n_inputs))
     inputs = np.maximum(factors + rng.standard_normal(factors.shape), 0)
-    inputs = np.hstack([inputs, np.zeros((3000, 40))])
-    targets = (inputs - inputs.mean(axis=0)) @ rng.standard_normal((160, 120))
+    inputs = np.hstack([inputs, np.zeros((n_rows, n_inputs // 3))])
+    targets = (inputs - inputs.mean(axis=0)) @ rng.standard_normal((inputs.shape[1], n_neurons))
     if "activation" not in options:
         np.maximum(targets, 0, out=targets)
     peak = peak_memory(lambda: trim_layer(inputs, targets, epsilon=0.2, **options))
-    assert peak <= 3 * (inputs.nbytes + targets.nbytes)
+    return peak / (inputs.nbytes + targets.nbytes)

@@ -101,7 +101,7 @@ class _Factor:
         self.mean_Y = problem.Y.mean(axis=0, dtype=np.float64)
         n_rows, (n_inputs, n_neurons) = len(problem.active), problem.shape
         self.workers = Workers()
-        self.shares = self.workers.shares(n_rows, n_inputs, size=BLOCK)
+        self.shares = self.workers.shares(n_rows, max(n_inputs, n_neurons), size=BLOCK)
         gram, correlation, squares = self.workers.total(self._moments, self.shares)
         norms = np.sqrt(gram.diagonal())
         # Rounding errors of a constant column are no input.

@@ -6,8 +6,6 @@ and scales the other until the worst of its slopes is within its penalty. Both a
 less than what iterations would cost.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
 from ._lapack import solve_positive
@@ -20,15 +18,16 @@ WORTH = 0.1
 
 
 def mended(iterate, solution):
-    """The solution of an ADMM iterate whose layer is not strict, as feasible as it can be made."""
-    growth, U = growth_to_the_ball(iterate), solution.U
-    return replace(
-        solution,
-        U=U * (1 + growth),
-        # The intercept of centred inputs stays.
-        c=solution.c - growth * (iterate.mean @ U),
-        Xi=within_penalties(iterate, solution.Xi),
-    )
+    """The solution of an ADMM iterate whose layer is not strict, as feasible as it can be made.
+
+    In place.
+    """
+    growth = growth_to_the_ball(iterate)
+    # The intercept of centred inputs stays.
+    solution.c -= growth * (iterate.mean @ solution.U)
+    solution.U *= 1 + growth
+    solution.Xi = within_penalties(iterate, solution.Xi)
+    return solution
 
 
 def growth_to_the_ball(iterate):

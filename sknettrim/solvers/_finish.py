@@ -6,6 +6,8 @@ multipliers. An interior-point method solves the program that is left in a few s
 program misses is found by one pass over the data, and joins it.
 """
 
+from itertools import chain
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
@@ -107,7 +109,7 @@ class _Reduced:
         self.point = None
         self.complete = np.zeros(len(self.chosen), dtype=bool)
         multipliers = iterate.rho_S[self.row_places[1]] * iterate.a[self.row_places]
-        self._take_rows(self._respond(), multipliers)
+        self._take_rows(self._above(self._respond()), multipliers)
 
     def _choose(self):
         """The inputs and rows of neurons that ADMM would keep next, were its thresholds lower."""
@@ -132,9 +134,9 @@ class _Reduced:
             for parts in zip(*self.chosen, strict=True)
         )
 
-    def _take_rows(self, S, multipliers):
+    def _take_rows(self, above, multipliers):
         """For the chosen rows, what responses exceed their bounds by, and the multipliers."""
-        self.row_excess = S[self.row_places] - self.iterate.target[self.row_places]
+        self.row_excess = above[self.row_places]
         self.row_multiplier = multipliers
 
     def solve(self, changed, goal, max_iter):
@@ -263,7 +265,7 @@ class _Reduced:
         self.gradient, self.squares = iterate.workers.total(over, iterate.rows)
         return S
 
-    def _deviation(self, S, rows=slice(None)):
+    def _deviation(self, S, rows):
         """What the ball measures of responses."""
         deviation = S[rows] - self.iterate.target[rows]
         deviation *= self.active[rows]
@@ -279,30 +281,34 @@ class _Reduced:
         unsupported = ~self.point.support[self.point.has_input]
         self.negligible = tuple(part[unsupported] for part in self.places)
         S = self._respond()
-        self._take_rows(S, self.point.row_multiplier[self.point.has_row])
+        limits = TOO_HIGH * np.sqrt(np.einsum("ij,ij->j", S, S) / len(S))
+        above = self._above(S)
+        self._take_rows(above, self.point.row_multiplier[self.point.has_row])
         slopes, loss = self._slopes_and_loss()
         self.steep = slopes.max(axis=0) > 1 + TOO_STEEP
         slopes[self.places] = 0
-        above, limits = self._above(S)
+        above[self.row_places] = 0
         missing = (slopes.max(axis=0) > 1 + TOO_STEEP) | (above.max(axis=0) > limits)
         self.complete, missing = ~missing, np.flatnonzero(missing)
         if len(missing):
             for j in missing:
                 self.chosen[j] = self._extended(j, slopes[:, j], above[:, j], limits[j])
-            # As large as the responses.
-            del above
-            multipliers = np.zeros(S.shape, S.dtype)
-            multipliers[self.row_places] = self.row_multiplier
+            before = self.row_places
             self._place()
-            self._take_rows(S, multipliers[self.row_places])
+            above[before] = self.row_excess
+            self.row_excess = above[self.row_places]
+            # The same array, which is as large as the responses.
+            above[...] = 0
+            above[before] = self.row_multiplier
+            self.row_multiplier = above[self.row_places]
         return missing, loss
 
     def _above(self, S):
-        """What responses exceed their bounds by in rows not chosen, and how much of it may be."""
-        above = S - self.iterate.target
-        above *= ~self.active
-        above[self.row_places] = 0
-        return above, TOO_HIGH * np.sqrt(np.einsum("ij,ij->j", S, S) / len(S))
+        """What responses exceed their bounds by, where there are any, in place."""
+        for rows in chain.from_iterable(self.iterate.rows):
+            S[rows] -= self.iterate.target[rows]
+            S[rows] *= ~self.active[rows]
+        return S
 
     def _extended(self, j, slope, above, limit):
         """What is chosen of a neuron, with the inputs and rows that it misses."""
@@ -340,11 +346,11 @@ class _Reduced:
         """The sparse weights, and the dual point, in the units of the problem."""
         weights = self.weights.astype(np.float64)
         weights[self.negligible] = 0
-        S = self._respond()
-        Xi = self._deviation(S)
+        Xi = self._respond()
+        for rows in chain.from_iterable(self.iterate.rows):
+            Xi[rows] = self._deviation(Xi, rows)
         Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
-        Xi[self.row_places] += self.row_multiplier
-        self._take_rows(S, Xi[self.row_places])
+        Xi[self.row_places] = self.row_multiplier
         return self.iterate.in_units(weights, Xi, n_iter)
 
 

@@ -54,7 +54,6 @@ class Iterate:
         self.rows = self.workers.shares(*self.target.shape)
         self.inputs = self.workers.shares(self.A.shape[1], self.target.shape[1])
         self._start(start)
-        self.X = np.empty_like(self.Z)
 
     def _start(self, start):
         dtype = self.target.dtype
@@ -101,10 +100,14 @@ class Iterate:
 
     def advance(self, n_iter):
         """Do so many iterations; returns the largest relative residual of the last."""
+        # Not kept: proofs want the room.
+        self.X = np.empty_like(self.Z)
         with self.workers.at_work():
             for _ in range(n_iter - 1):
                 self._step()
-            return self._step(measure=True)
+            error = self._step(measure=True)
+        del self.X
+        return error
 
     def _step(self, measure=False):
         right = sum(self.workers.map(self._gradient, self.rows))

@@ -42,7 +42,7 @@ POLISH_AFTER = 2
 # Rounds without a better solution after which none is expected.
 STALLED = 15
 # Neurons at a time, for what takes several arrays of their responses.
-BATCH = 32
+BATCH = 8
 
 
 def refine(problem, start, *, tol, max_iter, verbose=0):
@@ -51,11 +51,11 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
     best, best_error, best_at = start, np.inf, 0
     for iteration in range(1, min(max_iter, MAX_ROUNDS) + 1):
         try:
-            slope = state.minimise(INNER_TOL * tol)
+            solution, slope = state.minimise(INNER_TOL * tol)
         except np.linalg.LinAlgError:
             # Multipliers beyond all bounds: what was found before is as good as it gets.
             break
-        solution = state.solution(start.n_iter + iteration)
+        solution.n_iter = start.n_iter + iteration
         certificate = problem.certify(solution.U, solution.c, solution.Xi)
         if verbose > 1:
             print(
@@ -72,7 +72,9 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
             best, best_error = state.polished(best, best_error)
         if best_error <= tol or iteration - best_at >= STALLED:
             break
-        state.update_multipliers(slope, certificate, tol)
+        state.update_multipliers(solution.Xi, slope, certificate, tol)
+        # As large as the responses.
+        del solution
     return best
 
 
@@ -81,7 +83,8 @@ def _out_of_reach(problem, certificate, last_residual, tol):
     settled = np.all(certificate.residual >= 0.9 * last_residual)
     missed = max(certificate.excess, certificate.violation)
     # Intercepts have units of their own, those of the targets.
-    intercepts = problem.penalize_intercept * np.abs(problem.Y).max(axis=0).sum()
+    largest = np.maximum(problem.Y.max(axis=0), -problem.Y.min(axis=0))
+    intercepts = problem.penalize_intercept * largest.sum()
     reachable = OUT_OF_REACH * (certificate.objective + intercepts)
     return settled and missed > tol and certificate.dual_objective > reachable > 0
 
@@ -120,15 +123,22 @@ class _State:
             unknown = np.where(first > 0, first / 2, 1.0)
             self.alpha = np.where(scale > 0, problem.epsilon / scale, unknown)
         self.alpha = np.where(self.exact, self.alpha / (EXACT * 100), self.alpha)
-        Xi = Xi * (problem.active | (Xi > 0))
-        self.multiplier = self._kept(Xi * self.alpha)
+        # Linear layers and those with a budget have none, and no array for them.
+        self.bounded = problem.strict or np.any(self.exact)
+        self.multiplier = np.zeros(Xi.shape) if self.bounded else np.broadcast_to(0.0, Xi.shape)
+        self._set_multipliers(Xi * (problem.active | (Xi > 0)))
 
     # One subproblem per neuron ------------------------------------------------------------
 
     def minimise(self, tol):
         """Minimise over the weights at fixed multipliers.
 
-        Returns d(residual^2 / 2)/d(log alpha) of each neuron.
+        Returns
+        -------
+        solution : Solution
+            With the dual point that goes with the multipliers.
+        slope : ndarray of shape (n_neurons,)
+            d(residual^2 / 2)/d(log alpha).
         """
         limit = self.penalty * self.alpha
         # A free intercept is missed by what that means for the inputs, in units of theirs.
@@ -139,11 +149,12 @@ class _State:
         slope, stalls = np.zeros(limit.shape[1]), np.zeros(limit.shape[1])
         last = np.inf
         for pricing in range(MAX_PRICINGS):
-            self.S = self.workers.products(self.A, self.x)
-            force = self._force()
-            error = subgradient_error(self.x, self.workers.sums(self.A, force), limit)
-            reachable = np.maximum(tolerance, self.norms[:, None] * self._rounding(force))
-            del force
+            # Not beside those of the last round.
+            S = None
+            S = self.workers.products(self.A, self.x)
+            gradient, lost = self._gradient(S)
+            error = subgradient_error(self.x, gradient, limit)
+            reachable = np.maximum(tolerance, self.norms[:, None] * lost)
             with np.errstate(over="ignore"):
                 worst = np.max(error / np.maximum(reachable, np.finfo(float).tiny), axis=0)
             stalls, last = np.where(worst > 0.5 * last, stalls + 1, 0), worst
@@ -156,7 +167,7 @@ class _State:
             # The matrices of one neuron are too small for the threads of BLAS.
             with self.workers.at_work():
                 slope[todo] = self.workers.map(visit, todo)
-        return slope
+        return self._solution(S), slope
 
     def _minimise_neuron(self, limit, tol, excess, j):
         J = _working_set(self.x[:, j], excess[:, j])
@@ -169,47 +180,53 @@ class _State:
         self.x[J, j] = x
         return _slope(lasso, x, self.problem.strict)
 
-    def _force(self):
-        """w h(S - t) of every row and neuron: lambda^-1 times the dual point."""
-        active = self.problem.active
-        force = self.S - self.target
-        np.multiply(force, self.inactive_weight, out=force, where=~active)
-        force += self.multiplier
-        force *= active | (force > 0)
-        return force
+    def _gradient(self, S):
+        """Of the loss, where the responses are S, and the rounding errors in it."""
 
-    def _rounding(self, force):
-        parts = [
-            rounding(self.S[:, some], force[:, some], self._weight(some))
-            for some in gen_batches(force.shape[1], BATCH)
-        ]
-        return np.concatenate(parts)
+        def over(some):
+            force = self._force(S[:, some].copy(), some)
+            lost = rounding(S[:, some], force, self._weight(some))
+            return safe_sparse_dot(self.A.T, force), lost
+
+        batches = list(gen_batches(S.shape[1], BATCH))
+        with self.workers.at_work():
+            parts = self.workers.map(over, batches)
+        return (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+
+    def _force(self, S, some=slice(None)):
+        """w h(S - t) of some neurons, in place of S: lambda^-1 times the dual point."""
+        active = self.problem.active[:, some]
+        S -= self.target[:, some]
+        np.multiply(S, self.inactive_weight, out=S, where=~active)
+        S += self.multiplier[:, some]
+        S *= active | (S > 0)
+        return S
 
     def _weight(self, neurons):
         return np.where(self.problem.active[:, neurons], 1.0, self.inactive_weight)
 
     # The multipliers ----------------------------------------------------------------------
 
-    def update_multipliers(self, slope, certificate, tol):
+    def update_multipliers(self, Xi, slope, certificate, tol):
         """One step of the method of multipliers (strict), and of Newton's for alpha."""
         problem, residual = self.problem, certificate.residual
-        self.multiplier = self._kept(self._force())
         if problem.strict and max(certificate.violation, certificate.price) > 0.1 * tol:
             self._adapt_weight(certificate.violation)
         new = self._next_alpha(residual, slope if problem.per_neuron else slope.sum())
-        # The force, not the multiplier, is what changes with alpha: Xi = force / alpha.
         # As a penalty, alpha shrinks until each round leaves a tenth of the residual, and then
         # grows for the sake of the dual point, which it divides.
         slow = residual > 0.1 * self.last_residual
         penalty = self.alpha * np.where(residual <= problem.epsilon, 10.0, np.where(slow, 0.1, 1))
-        new = np.where(self.exact, penalty, new)
-        self.multiplier *= new / self.alpha
-        self.alpha, self.last_residual = new, residual
+        self.alpha, self.last_residual = np.where(self.exact, penalty, new), residual
+        self._set_multipliers(Xi)
 
-    def _kept(self, force):
-        """The part of a force that is a multiplier: where responses are bounded one by one."""
-        bounded = ~self.problem.active if self.problem.strict else False
-        return np.where(self.exact | bounded, force, 0.0)
+    def _set_multipliers(self, Xi):
+        """Of single responses, where these are bounded one by one: the force of a dual point."""
+        if not self.bounded:
+            return
+        np.multiply(Xi, self.alpha, out=self.multiplier)
+        charged = self.problem.active if self.problem.strict else True
+        np.copyto(self.multiplier, 0.0, where=charged & ~self.exact)
 
     def _next_alpha(self, residual, slope):
         """Newton's step towards ``residual(alpha) = epsilon``, kept between the bounds found.
@@ -264,10 +281,11 @@ class _State:
         its_error = self.problem.certify(polished.U, polished.c, Xi).error()
         return (polished, its_error) if its_error < error else (solution, error)
 
-    def solution(self, n_iter):
-        U, c, Xi = self.x[:-1].copy(), self.x[-1], self._force()
+    def _solution(self, S):
+        """The point reached, with the dual point in place of its responses."""
+        U, c, Xi = self.x[:-1].copy(), self.x[-1], self._force(S)
         Xi /= self.alpha
-        return Solution(U, c - self.mean @ U, Xi, n_iter)
+        return Solution(U, c - self.mean @ U, Xi, 0)
 
 
 def _working_set(x, excess):

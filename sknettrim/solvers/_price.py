@@ -46,7 +46,8 @@ def worthwhile(iterate, n_iter):
 def bytes_left(iterate, inputs, rows):
     """Bytes that are left for matrices of neurons with so many inputs and rows."""
     n, m = iterate.S.shape
-    held = iterate.A.nbytes + 3 * iterate.S.nbytes + 4 * iterate.Z.nbytes
+    held = iterate.A.nbytes + 2 * iterate.S.nbytes + 4 * iterate.Z.nbytes
+    held += 0 if iterate.problem.holds(iterate.target) else iterate.target.nbytes
     held += 2 * iterate.inverse.gram.nbytes
     left = max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY)
     # Vectors of all neurons, with room for the largest.
@@ -54,8 +55,8 @@ def bytes_left(iterate, inputs, rows):
     elements = np.sum(inputs * np.maximum(inputs, rows))
     n_threads, itemsize = iterate.workers.n_threads, iterate.A.itemsize
     at_work = min(n_threads * batch_size(n_threads, itemsize), elements) * itemsize
-    # Responses, with what they exceed their bounds by, take their turn with matrices.
-    return left - 4 * at_work if left > 2 * iterate.S.nbytes else 0.0
+    # Responses take their turn with matrices.
+    return left - 4 * at_work if left > iterate.S.nbytes else 0.0
 
 
 def batch_size(n_threads, itemsize):
