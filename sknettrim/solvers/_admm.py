@@ -71,8 +71,8 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     if left == 0 or problem.certify(reached.U, reached.c, reached.Xi).error() <= tol:
         return reached
     # Digits were lost on the way. Penalties depend on the scale of the rows.
-    rest = _solve(problem, tol, left, replace(reached, penalties=None), verbose)
-    return replace(rest, n_iter=compressed.n_iter + rest.n_iter, penalties=None)
+    rest = _solve(problem, tol, left, replace(reached, penalties=None, warm=False), verbose)
+    return replace(rest, n_iter=compressed.n_iter + rest.n_iter, penalties=None, warm=False)
 
 
 def _solve(problem, tol, max_iter, start, verbose):
@@ -118,7 +118,7 @@ def _precisions(problem, start):
     finish in double precision is near a solution that wants it as well.
     """
     n_inputs, _ = problem.shape
-    finished_double = start is not None and start.penalties and start.Xi.dtype == np.float64
+    finished_double = start is not None and start.warm and start.Xi.dtype == np.float64
     if len(problem.active) <= n_inputs or finished_double:
         return (np.float64,)
     return (np.float32, np.float64)

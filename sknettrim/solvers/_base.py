@@ -12,7 +12,8 @@ class Solution:
     A solver is a function ``solve(problem, *, tol, max_iter, start=None, verbose=0, **options)``
     that returns one of these. It need not know whether it succeeded: the problem certifies
     the solution from `U`, `c` and `Xi` alone. `penalties` are what the solver ended with, one for
-    each neuron, in the units of the problem, and a ratio, for the next one that starts from here.
+    each neuron, in the units of the problem, and a ratio, for the next one that starts from here;
+    `warm` says that this may skip its beginning.
     """
 
     U: np.ndarray
@@ -20,6 +21,7 @@ class Solution:
     Xi: np.ndarray
     n_iter: int
     penalties: tuple | None = None
+    warm: bool = False
 
     def columns(self, neurons):
         """The solution of some neurons, by a boolean mask."""

@@ -57,9 +57,8 @@ class Iterate:
 
     def _start(self, start):
         dtype = self.target.dtype
-        # A start without penalties is weights, with a guess of their dual point.
-        self.warm = start is not None and start.penalties is not None
-        if not self.warm:
+        self.warm = start is not None and start.warm
+        if start is None or start.penalties is None:
             rho_S, ratio = self._typical_penalties(), FIRST_RATIO
         else:
             rho_S, ratio = start.penalties
@@ -264,7 +263,7 @@ class Iterate:
         weights = weights * (self.target_scale / self.column_scale[:, None])
         U, c = weights[:-1], weights[-1]
         penalties = self.rho_S / self.target_scale, self.inverse.value
-        return Solution(U, c - self.mean @ U, Xi, n_iter, penalties)
+        return Solution(U, c - self.mean @ U, Xi, n_iter, penalties, warm=True)
 
 
 def shares_of_a_ball(squares, rho, epsilon):
