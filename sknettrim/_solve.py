@@ -228,7 +228,7 @@ def _largest_of_share(size, share):
     """The size below which sizes add up to no more than this share of all."""
     size = np.sort(size[size > 0])
     total = np.cumsum(size)
-    return size[np.searchsorted(total, share * total[-1])] if len(size) else 0.0
+    return size[np.searchsorted(total, min(share, 1) * total[-1])] if len(size) else 0.0
 
 
 def most_threads(problem):

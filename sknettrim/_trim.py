@@ -39,15 +39,18 @@ def trim(
         Objective, gap, price and `converged` are those of the last program solved; what is
         measured of the weights is measured after the refit.
     solution : Solution
-        Of the first program that was solved, the one to start from at another epsilon, where
-        its penalties would not do: from one epsilon to the next they stray, and cost more than
-        the start saves. Only if `return_solution` is True.
+        Of the first program that was solved, the one to start from at another epsilon. Only if
+        `return_solution` is True.
     """
     with own_threads(most_threads(problem)):
         result, solution = _solve_in_rounds(problem, n_reweights, tol=tol, start=start, **options)
         if refit:
             result = refit_layer(problem, result, tol=tol)
-    return (result, replace(solution, penalties=None)) if return_solution else result
+    if problem.strict and not problem.per_neuron:
+        # Such penalties, partly of each neuron and partly of all, stray from one epsilon to the
+        # next, and cost more iterations than the start saves.
+        solution = replace(solution, penalties=None)
+    return (result, solution) if return_solution else result
 
 
 def _solve_in_rounds(problem, n_reweights, *, start, **options):

@@ -493,3 +493,11 @@ def test_a_result_is_plain_numbers_that_agree_with_each_other():
     assert type(RESULT.converged) is bool
     assert RESULT.seconds > 0
     assert 0 < np.count_nonzero(RESULT.coef) < RESULT.coef.size
+
+
+@pytest.mark.parametrize("tol", [5, 20])
+def test_a_tolerance_that_leaves_nothing_to_do_is_none_too_large(tol):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((60, 5))
+    Y = np.maximum(A @ rng.standard_normal((5, 3)), 0)
+    assert trim_layer(A, Y, epsilon=0.1, tol=tol).converged

@@ -19,6 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sknettrim import NetTrim, TrimPath, net_trim_path
 from sknettrim._network import Network, innermost, rebuild
+from sknettrim._problem import LayerProblem
+from sknettrim._trim import trim
 from sknettrim.exceptions import InfeasibleError
 
 SCHEMES = ["parallel", "cascade"]
@@ -198,6 +200,23 @@ def test_a_path_takes_fewer_iterations_than_its_points_alone(mlp, blobs):
     epsilons = path.epsilons[:-1]
     cold = [NetTrim(mlp, epsilon=e, inactive="budget").fit(X).n_iter_ for e in epsilons]
     assert path.n_iters[:-1].sum() < 0.9 * np.sum(cold)
+
+
+@pytest.mark.parametrize(
+    ("inactive", "radius", "kept"),
+    [("strict", 0.1, False), ("budget", 0.1, True), ("strict", np.full(4, 0.05), True)],
+    ids=["strict", "budget", "strict, per neuron"],
+)
+def test_penalties_that_stray_from_one_epsilon_to_the_next_are_not_passed_on(
+    inactive, radius, kept
+):
+    """With them each solve of a long strict path took more iterations than one on its own."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((80, 6))
+    Y = np.maximum(A @ rng.standard_normal((6, 4)), 0)
+    problem = LayerProblem(A, Y, radius * np.linalg.norm(Y), inactive=inactive)
+    _, solution = trim(problem, return_solution=True)
+    assert (solution.penalties is not None) == kept
 
 
 @pytest.mark.parametrize(
