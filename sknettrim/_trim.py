@@ -47,8 +47,8 @@ def trim(
         if refit:
             result = refit_layer(problem, result, tol=tol)
     if problem.strict and not problem.per_neuron:
-        # Such penalties, partly of each neuron and partly of all, stray from one epsilon to the
-        # next, and cost more iterations than the start saves.
+        # The penalties of ADMM are there partly of each neuron and partly of all. From one epsilon
+        # to the next they stray, and cost more iterations than the start saves.
         solution = replace(solution, penalties=None)
     return (result, solution) if return_solution else result
 
