@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from . import _guarantee, _schemes
 from ._importances import column_spread
 from ._network import Network, network_inputs, rebuild
+from ._tasks import solve_problems
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def prune(original, epsilon, *, scheme, gamma, kappa, program, **solving):
     program : dict
         What the programs of all layers have in common, see :func:`_schemes.parallel`.
     **solving : dict
-        Passed on to :func:`_schemes.solve_problems`: how to solve, and from where.
+        Passed on to :func:`solve_problems`: how to solve, and from where.
 
     Returns
     -------
     pruned : Pruned
     """
     network, outputs = original.network, original.outputs
-    solve = partial(_schemes.solve_problems, n_layers=network.n_layers, **solving)
+    solve = partial(solve_problems, n_layers=network.n_layers, **solving)
     options = {"solve": solve, **program}
     if scheme == "parallel":
         problems, results = _schemes.parallel(network, outputs, epsilon=epsilon, **options)

@@ -13,10 +13,10 @@ from dask.distributed import Client, LocalCluster
 from joblib import parallel_config
 from sklearn.model_selection import GridSearchCV
 
-from sknettrim import NetTrim, _schemes, net_trim_path
+from sknettrim import NetTrim, _tasks, net_trim_path
 from sknettrim._problem import LayerProblem
 
-SOLVE_TASK = _schemes._solve_task
+SOLVE_TASK = _tasks._solve_task
 PATIENCE = 60
 
 
@@ -41,7 +41,7 @@ def client(cluster):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Several tasks for a layer of few neurons."""
-    monkeypatch.setattr(_schemes, "_NEURONS_PER_TASK", 2)
+    monkeypatch.setattr(_tasks, "_NEURONS_PER_TASK", 2)
 
 
 def wait_until(condition):
@@ -107,7 +107,7 @@ def test_neurons_spread_over_the_workers_and_problems_reach_each_of_them_once(
     trim = NetTrim(mlp, epsilon=0.1, scheme=scheme, epsilon_per="neuron")
     local = trim.fit(blobs[0]).estimator_
     client.run(count_arrivals)
-    monkeypatch.setattr(_schemes, "_solve_task", partial(solve_when, two_at_work, tmp_path))
+    monkeypatch.setattr(_tasks, "_solve_task", partial(solve_when, two_at_work, tmp_path))
     with parallel_config(backend="dask"):
         remote = trim.fit(blobs[0]).estimator_
     assert_same_weights(local, remote)
@@ -129,7 +129,7 @@ def kill_one_at_work(folder):
 @pytest.fixture
 def killer(tmp_path, monkeypatch):
     """As soon as tasks are at work, the worker of one of them is killed."""
-    monkeypatch.setattr(_schemes, "_solve_task", partial(solve_when, allowed, tmp_path))
+    monkeypatch.setattr(_tasks, "_solve_task", partial(solve_when, allowed, tmp_path))
     thread = threading.Thread(target=kill_one_at_work, args=[tmp_path])
     thread.start()
     yield
@@ -157,17 +157,17 @@ def random_problem(n_samples, n_inputs, epsilon):
 
 def test_a_layer_outlives_the_only_worker_that_had_it(client, request):
     problem = random_problem(50, 4, epsilon=0.1)
-    (local,) = _schemes.solve_problems([problem], n_layers=1)
+    (local,) = _tasks.solve_problems([problem], n_layers=1)
     request.getfixturevalue("killer")
     with parallel_config(backend="dask"):
-        (remote,) = _schemes.solve_problems([problem], n_layers=1)
+        (remote,) = _tasks.solve_problems([problem], n_layers=1)
     np.testing.assert_allclose(local.coef, remote.coef, atol=1e-8)
 
 
 def test_a_large_layer_leaves_neither_warnings_nor_data_behind(cluster, client):
     problem = random_problem(1000, 1500, epsilon=2)  # 12 MB, solved by zero
     with parallel_config(backend="dask"):
-        (result,) = _schemes.solve_problems([problem], n_layers=1)
+        (result,) = _tasks.solve_problems([problem], n_layers=1)
     assert not result.coef.any()
     wait_until(lambda: not cluster.scheduler.tasks)
 

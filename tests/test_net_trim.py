@@ -405,7 +405,7 @@ def test_an_interrupted_fit_leaves_nothing_behind(stop, mlp, blobs, monkeypatch)
     def interrupt(*args, **kwargs):
         raise stop
 
-    monkeypatch.setattr("sknettrim._schemes.trim", interrupt)
+    monkeypatch.setattr("sknettrim._tasks.trim", interrupt)
     before = joblib.hash(mlp)
     with pytest.raises(stop):
         trim.fit(X)

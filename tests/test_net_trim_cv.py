@@ -450,7 +450,7 @@ def test_an_interrupted_fit_leaves_nothing_behind(mlp, blobs, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sknettrim._schemes.trim", interrupt)
+    monkeypatch.setattr("sknettrim._tasks.trim", interrupt)
     with pytest.raises(KeyboardInterrupt):
         trim.fit(*blobs)
     assert not [name for name in vars(trim) if name.endswith("_")]

@@ -82,7 +82,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from sklearn.datasets import load_iris
 from sklearn.neural_network import MLPClassifier
-from sknettrim import NetTrim, _schemes
+from sknettrim import NetTrim, _tasks
 from sknettrim._threads import _most_blas_threads, own_threads
 
 def outlast(*arguments, **options):
@@ -92,8 +92,8 @@ def outlast(*arguments, **options):
 
 X, y = load_iris(return_X_y=True)
 mlp = MLPClassifier((8,), solver="lbfgs", max_iter=2000, random_state=0).fit(X, y)
-solve_task, begun, left = _schemes._solve_task, Event(), Event()
-_schemes._solve_task = outlast
+solve_task, begun, left = _tasks._solve_task, Event(), Event()
+_tasks._solve_task = outlast
 before = _most_blas_threads()
 with ThreadPoolExecutor(1) as pool:
     with own_threads():
