@@ -105,8 +105,10 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         Draws those rows.
     n_jobs : int, default=None
         Tasks at a time: layers in the parallel scheme, and blocks of neurons with
-        ``epsilon_per="neuron"``. None means 1 unless in a :func:`joblib.parallel_config` context,
-        which may also name threads or a cluster to run them on instead of processes.
+        ``epsilon_per="neuron"``. On this machine, one at a time with all cores for each, if that
+        is faster, as where one layer has most of the weights. None means 1 unless in a
+        :func:`joblib.parallel_config` context, which may also name threads or a cluster to run
+        them on instead of processes.
     verbose : int, default=0
         From 1 on, a line per layer; from 2 on, the progress inside long solves.
 

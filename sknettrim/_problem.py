@@ -101,6 +101,12 @@ class LayerProblem:
         return n_inputs, self.active.shape[1]
 
     @property
+    def n_multiplications(self):
+        """In a product of the inputs and the weights."""
+        n_inputs, n_neurons = self.shape
+        return len(self.active) * n_inputs * n_neurons
+
+    @property
     def strict(self):
         """Whether inactive neurons have a constraint of their own."""
         return self.inactive == "strict" and not self.matched

@@ -14,10 +14,6 @@ from ._proof import OUT_OF_REACH
 from ._threads import Workers
 from .solvers import SOLVERS, Solution, zero
 
-# Multiplications in a product of inputs and weights below which one thread is fastest, and for
-# which each of more than two threads is worth its price: they share one interpreter.
-SMALL_LAYER = 1e8
-MOST_THREADS = 8
 # Responses of a weight this small, relative to epsilon, are lost in the tolerance ...
 NEGLIGIBLE = 1e-3
 # ... and so are weights that make up such shares of the objective together, relative to tol: the
@@ -229,13 +225,6 @@ def _largest_of_share(size, share):
     size = np.sort(size[size > 0])
     total = np.cumsum(size)
     return size[np.searchsorted(total, min(share, 1) * total[-1])] if len(size) else 0.0
-
-
-def most_threads(problem):
-    """One for small layers, and some for large ones: more would cost more than they give."""
-    n_inputs, n_neurons = problem.shape
-    worth = int(len(problem.active) * n_inputs * n_neurons / SMALL_LAYER)
-    return 1 if worth == 0 else min(max(worth, 2), MOST_THREADS)
 
 
 def _check_options(name, solve, options):

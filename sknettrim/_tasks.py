@@ -6,17 +6,24 @@ from contextlib import nullcontext
 
 import numpy as np
 from joblib import effective_n_jobs
-from joblib.parallel import get_active_backend
+from joblib.parallel import (
+    LokyBackend,
+    MultiprocessingBackend,
+    ThreadingBackend,
+    get_active_backend,
+)
 from sklearn.utils import gen_even_slices
 from sklearn.utils.parallel import Parallel, delayed
 
 from ._solve import merge_results
-from ._threads import blas_threads
+from ._threads import Workers, blas_threads, most_threads
 from ._trim import trim
 
 # Neurons that are solved together where each has its own epsilon. The number does not depend on
 # n_jobs, so neither do the results.
 _NEURONS_PER_TASK = 128
+# Where tasks have the cores that this process would have.
+_LOCAL = LokyBackend, MultiprocessingBackend, ThreadingBackend
 
 
 def solve_problems(
@@ -38,7 +45,8 @@ def solve_problems(
     prefix : str, default=""
         What the report says before the number of a layer.
     n_jobs : int, default=None
-        Tasks at a time: layers, or blocks of neurons where each has its own epsilon.
+        Tasks at a time: layers, or blocks of neurons where each has its own epsilon. On this
+        machine, one at a time if that is faster.
     verbose : int, default=0
         From 1 on, a line per layer; from 2 on, the progress of each solve.
     **options : dict
@@ -66,7 +74,12 @@ def solve_problems(
         for layer, (problem, slices) in enumerate(zip(shared, blocks, strict=True), start=first)
         for block in slices
     ]
-    n_jobs = min(effective_n_jobs(n_jobs), len(tasks))
+    sizes = [
+        problem.n_multiplications / len(slices)
+        for problem, slices in zip(problems, blocks, strict=True)
+        for _ in slices
+    ]
+    n_jobs = _tasks_at_a_time(sizes, n_jobs, backend)
     return_as = "generator" if backend.supports_return_generator else "list"
     results = []
     # Cores go to one task, through its own threads, or to several. The processes of joblib and
@@ -86,6 +99,24 @@ def solve_problems(
             if verbose:
                 print(_progress_line(name, problem, result), flush=True)
     return results
+
+
+def _tasks_at_a_time(sizes, n_jobs, backend):
+    """As many as asked for, or one if so they are done earlier, with all cores for each.
+
+    Speed is taken to grow with the root of the threads that a task has, up to what it is worth.
+    """
+    n_jobs = min(effective_n_jobs(n_jobs), len(sizes))
+    if n_jobs == 1 or not isinstance(backend, _LOCAL):
+        return n_jobs
+    available = Workers().n_threads
+
+    def times(n_threads):
+        return sizes / np.sqrt([min(most_threads(size), n_threads) for size in sizes])
+
+    spread = times(max(available // n_jobs, 1))
+    earliest = max(spread.max(), spread.sum() / n_jobs)
+    return n_jobs if earliest < times(available).sum() else 1
 
 
 def _shared(value, backend):

@@ -19,6 +19,10 @@ from threadpoolctl import ThreadpoolController
 
 # Elements of a block of responses: a few of them fit in a core's cache.
 BLOCK = 1 << 16
+# Multiplications in a product of inputs and weights below which one thread is fastest, and for
+# which each of more than two threads is worth its price: they share one interpreter.
+SMALL_LAYER = 1e8
+MOST_THREADS = 8
 
 
 class Workers:
@@ -99,6 +103,12 @@ def _add(totals, parts):
     """In place: arrays may be as large as the weights."""
     for total, part in zip(totals, parts, strict=True):
         total += part
+
+
+def most_threads(n_multiplications):
+    """One for small layers, and some for large ones: more would cost more than they give."""
+    worth = int(n_multiplications / SMALL_LAYER)
+    return 1 if worth == 0 else min(max(worth, 2), MOST_THREADS)
 
 
 def blas_threads(n_threads):

@@ -6,8 +6,8 @@ import numpy as np
 
 from ._refit import refit as refit_layer
 from ._reweight import reweighted
-from ._solve import most_threads, solve_layer
-from ._threads import own_threads
+from ._solve import solve_layer
+from ._threads import most_threads, own_threads
 
 
 def trim(
@@ -42,7 +42,7 @@ def trim(
         Of the first program that was solved, the one to start from at another epsilon. Only if
         `return_solution` is True.
     """
-    with own_threads(most_threads(problem)):
+    with own_threads(most_threads(problem.n_multiplications)):
         result, solution = _solve_in_rounds(problem, n_reweights, tol=tol, start=start, **options)
         if refit:
             result = refit_layer(problem, result, tol=tol)

@@ -2,11 +2,12 @@
 
 import os
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from joblib import cpu_count, parallel_config
-from joblib.parallel import ThreadingBackend
+from joblib.parallel import ThreadingBackend, get_active_backend
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -15,6 +16,7 @@ from sknettrim import NetTrim, _tasks
 from sknettrim._problem import LayerProblem
 from sknettrim._solve import solve_layer
 from sknettrim._tasks import solve_problems
+from sknettrim._threads import SMALL_LAYER
 
 SOLVE_TASK = _tasks._solve_task
 
@@ -110,6 +112,54 @@ def test_a_task_alone_stays_in_this_process_whatever_n_jobs(wide_problem, monkey
     monkeypatch.setattr(_tasks, "_solve_task", solve_task)
     solve_problems([wide_problem.columns(slice(3))], n_layers=1, n_jobs=2)
     assert here == [os.getpid()]
+
+
+LARGE = 16 * SMALL_LAYER
+
+
+@pytest.mark.parametrize(
+    ("sizes", "n_jobs", "n_threads", "expected"),
+    [
+        # Layers alike are spread, and blocks of one; no more tasks at a time than there are.
+        ([LARGE, LARGE], 2, 2, 2),
+        ([LARGE] * 3, 8, 16, 3),
+        ([LARGE / 3] * 3 + [1.0], 2, 2, 2),
+        # One with most of the work has all cores, and others wait,
+        ([LARGE, LARGE / 8, 1.0], 2, 2, 1),
+        ([LARGE, LARGE / 8, 1.0], 3, 4, 1),
+        # unless its share of them is all that it is worth,
+        ([LARGE, LARGE / 8, 1.0], 2, 16, 2),
+        ([1.0, 0.1], 2, 16, 2),
+        # or there is but one core for each as it is.
+        ([LARGE, LARGE / 8, 1.0], 2, 1, 2),
+    ],
+)
+def test_several_tasks_at_a_time_only_where_that_is_faster(sizes, n_jobs, n_threads, expected):
+    with threadpool_limits(n_threads, user_api="blas"), parallel_config("threading"):
+        backend, _ = get_active_backend()
+        assert _tasks._tasks_at_a_time(sizes, n_jobs, backend) == expected
+
+
+def test_a_layer_with_most_of_the_work_stays_in_this_process(wide_problem, monkeypatch):
+    here = []
+
+    def solve_task(*args, **options):
+        here.append(os.getpid())
+        return SOLVE_TASK(*args, **options)
+
+    monkeypatch.setattr(_tasks, "_solve_task", solve_task)
+    monkeypatch.setattr("sknettrim._threads.SMALL_LAYER", 1)
+    large = wide_problem.columns(slice(40))
+    with threadpool_limits(2, user_api="blas"):
+        solve_problems([large, large.columns(slice(4))], n_layers=2, n_jobs=2)
+    assert here == 2 * [os.getpid()]
+
+
+def test_machines_of_a_cluster_have_cores_of_their_own():
+    """Those of this process say nothing of them."""
+    backend = SimpleNamespace(client=None)
+    with threadpool_limits(2, user_api="blas"), parallel_config("threading"):
+        assert _tasks._tasks_at_a_time([LARGE, 1.0], 2, backend) == 2
 
 
 def source(array):

@@ -134,7 +134,7 @@ def test_a_layer_has_as_many_threads_as_it_is_worth(n_threads, monkeypatch):
         return solve(*arguments, **options)
 
     monkeypatch.setattr(trim_module, "solve_layer", note)
-    monkeypatch.setattr("sknettrim._solve.SMALL_LAYER", 1e6)
+    monkeypatch.setattr("sknettrim._threads.SMALL_LAYER", 1e6)
     rng = np.random.default_rng(0)
     for n in (50, 1000, 4000, 20000):
         A, W = rng.standard_normal((n, 50)), rng.standard_normal((50, 20))
