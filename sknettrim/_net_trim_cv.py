@@ -371,13 +371,11 @@ def _walk_fold(trim, epsilons, scorer, X, y, X_left_out, y_left_out, *, name):
     size = _guarantee.output_norms(original.outputs)[-1] or 1.0
     unpruned_score = scorer(original.unpruned(), X_left_out, y_left_out)
     points, missed = [], 0
-    with warnings.catch_warnings():
-        # Counted instead: a warning would stay in the worker process.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for pruned in walk(trim, original, epsilons):
-            score = scorer(pruned.estimator, X_left_out, y_left_out)
-            points.append((score, pruned.density, pruned.discrepancy[-1] / size))
-            missed += not all(layer.converged for layer in pruned.layers)
+    # Layers that miss are counted: a warning would stay in the worker process.
+    for pruned in walk(trim, original, epsilons, warn=False):
+        score = scorer(pruned.estimator, X_left_out, y_left_out)
+        points.append((score, pruned.density, pruned.discrepancy[-1] / size))
+        missed += not all(layer.converged for layer in pruned.layers)
     if name:
         print(
             f"[NetTrimCV] {name}: score {unpruned_score:.4g} unpruned, at best "

@@ -152,7 +152,7 @@ def solve_layer(
     return (result, solution) if return_solution else result
 
 
-def merge_results(problem, results, name="the layer"):
+def merge_results(problem, results):
     """The results of consecutive blocks of neurons as one result for the whole layer.
 
     Blocks are independent, as they are when each neuron has its own ball: objectives add up.
@@ -163,22 +163,14 @@ def merge_results(problem, results, name="the layer"):
         The whole layer.
     results : list of LayerResult
         Of its blocks, in order.
-    name : str, default="the layer"
-        What a warning calls it.
 
     Returns
     -------
     result : LayerResult
     """
     if len(results) == 1:
-        merged = results[0]
-    else:
-        merged = _merge(problem, results)
-    warn_unless_converged(problem, merged, name)
-    return merged
+        return results[0]
 
-
-def _merge(problem, results):
     def total(name):
         return sum(getattr(result, name) for result in results)
 

@@ -15,7 +15,7 @@ from joblib.parallel import (
 from sklearn.utils import gen_even_slices
 from sklearn.utils.parallel import Parallel, delayed
 
-from ._solve import merge_results
+from ._solve import merge_results, warn_unless_converged
 from ._threads import Workers, blas_threads, most_threads
 from ._trim import trim
 
@@ -27,7 +27,16 @@ _LOCAL = LokyBackend, MultiprocessingBackend, ThreadingBackend
 
 
 def solve_problems(
-    problems, *, first=0, n_layers, solutions=None, prefix="", n_jobs=None, verbose=0, **options
+    problems,
+    *,
+    first=0,
+    n_layers,
+    solutions=None,
+    prefix="",
+    n_jobs=None,
+    verbose=0,
+    warn=True,
+    **options,
 ):
     """Solve the programs of some layers, through joblib.
 
@@ -49,6 +58,8 @@ def solve_problems(
         machine, one at a time if that is faster.
     verbose : int, default=0
         From 1 on, a line per layer; from 2 on, the progress of each solve.
+    warn : bool, default=True
+        Whether to warn of layers that did not converge.
     **options : dict
         Passed on to :func:`trim`.
 
@@ -94,8 +105,10 @@ def solve_problems(
                 keys = ((layer, block.start) for block in slices)
                 solutions.update(zip(keys, found, strict=True))
             name = f"{prefix}layer {layer + 1} of {n_layers}"
-            result = merge_results(problem, parts, name)
+            result = merge_results(problem, parts)
             results.append(result)
+            if warn:
+                warn_unless_converged(problem, result, name)
             if verbose:
                 print(_progress_line(name, problem, result), flush=True)
     return results

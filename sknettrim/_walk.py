@@ -21,7 +21,7 @@ def _largest_epsilon(trim, original):
     return float(trim._emptying_epsilon(original) or np.finfo(np.float64).eps)
 
 
-def walk(trim, original, epsilons):
+def walk(trim, original, epsilons, *, warn=True):
     """Prune `original` as `trim` would, at one epsilon after the other.
 
     The solutions are passed on with their dual points: the dual constraints of a layer do not
@@ -36,6 +36,8 @@ def walk(trim, original, epsilons):
     epsilons : iterable of float
         Warm starts are best where neighbours are close and, by a little, in decreasing order.
         The next value is taken when the next network is asked for, so it may depend on the last.
+    warn : bool, default=True
+        Whether to warn of layers that did not converge.
 
     Yields
     ------
@@ -50,6 +52,7 @@ def walk(trim, original, epsilons):
                 [epsilon] * original.network.n_layers,
                 solutions=solutions,
                 prefix=prefix,
+                warn=warn,
             )
         except InfeasibleError as error:
             raise InfeasibleError(f"{prefix}{error}") from error

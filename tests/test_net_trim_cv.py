@@ -3,6 +3,7 @@
 import inspect
 import math
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -481,6 +482,18 @@ def test_layers_that_did_not_converge_are_counted(n_jobs, mlp, blobs):
     messages = [str(warning.message) for warning in warned]
     assert messages[0].startswith("6 of the networks pruned in cross-validation hold layers")
     assert all(message.startswith("layer ") for message in messages[1:])
+
+
+def test_folds_do_not_ignore_warnings_of_others(mlp, blobs):
+    """The filters are one list for the process, which folds in threads would leave as it was."""
+    ignored = []
+
+    def score(estimator, X, y):
+        ignored.extend(f for f in warnings.filters if {"ignore", ConvergenceWarning} <= {*f})
+        return estimator.score(X, y)
+
+    NetTrimCV(mlp, scoring=score, **FAST).fit(*blobs)
+    assert not ignored
 
 
 def test_verbose_has_a_line_per_fold(mlp, blobs, capsys):
