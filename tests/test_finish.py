@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
+from benchmarks._data import made_layer
 from sknettrim import trim_layer
 from sknettrim._problem import LayerProblem
 from sknettrim._solve import as_start, solve_layer
@@ -98,6 +99,7 @@ def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(mon
         tried.append(finish(*arguments))
         return tried[-1]
 
+    monkeypatch.setattr("sknettrim.solvers._finish.MAX_ROUNDS", 1)
     monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
     monkeypatch.setattr(admm, "finish", note)
     found = trim_layer(A, Y, epsilon=0.1)
@@ -107,6 +109,22 @@ def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(mon
     assert not any(tried)
     np.testing.assert_array_equal(found.coef, plain.coef)
     assert found.n_iter == plain.n_iter
+
+
+@pytest.mark.parametrize(
+    ("shape", "per_neuron"), [((5000, 150, 20), False), ((4000, 40, 60), True)]
+)
+def test_weights_that_ought_to_be_zero_shrink_until_they_can_be_left_out(shape, per_neuron):
+    """Where columns are nearly equal, many small weights of a finished layer are worth much."""
+    A, Z = made_layer("nearly equal", *shape)
+    Y = np.maximum(Z, 0)
+    problem = LayerProblem(A, Y, 0.1 * np.linalg.norm(Y, axis=0 if per_neuron else None))
+    found = finish(after(problem, 40, np.float32), 1e-3, 40, 2000)
+    if per_neuron:
+        unproven = problem.dual_point(found.Xi).unproven(found.U, found.c, 1e-3)
+        assert np.mean(unproven) <= 0.05
+    else:
+        assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
 
 
 def test_it_is_tried_early_only_after_a_start_that_knows_what_matters(monkeypatch):
@@ -165,7 +183,7 @@ def test_where_nothing_is_missing_but_the_proof_rounding_errors_are_removed(monk
     def find_doubts(layer):
         missing, loss = extend(layer)
         if len(solved) == 2:
-            missing, loss = [], np.inf
+            missing, loss = np.empty(0, dtype=int), np.inf
             monkeypatch.setattr(layer, "stale", lambda _: np.empty(0, dtype=int))
         return missing, loss
 

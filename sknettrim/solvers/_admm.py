@@ -19,17 +19,15 @@ from ._finish import finish
 from ._iterate import Iterate
 from ._newton import refine
 from ._price import worthwhile
-from ._progress import Progress, usual_iterations
+from ._progress import Progress
 
 CHECK_EVERY = 5
 BALANCE_EVERY = 10
 # Balanced ever more rarely, as iterations grow by this factor.
 BALANCE_GROWTH = 1.3
 # Iterations after which what matters of a strict layer is known well enough: from nothing, or from
-# weights alone, and from the solution at another epsilon; and their least share of all that a
-# layer of its shape usually takes.
+# weights alone, and from the solution at another epsilon.
 FINISH_AFTER = 40, 20
-FINISH_SHARE = 0.25
 # Iterations after which neurons that are proven are left alone, and growth until the next time.
 APART_AFTER = 40
 APART_GROWTH = 1.5
@@ -150,7 +148,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
     """
     progress = Progress(tol, iterate.problem.strict, iterate.S.dtype)
     apart = apart and iterate.problem.per_neuron
-    balance_at, finish_at = n_iter + BALANCE_EVERY, n_iter + _finish_after(iterate)
+    balance_at, finish_at = n_iter + BALANCE_EVERY, n_iter + FINISH_AFTER[iterate.warm]
     apart_at = n_iter + APART_AFTER if apart else np.inf
     while n_iter < max_iter:
         steps = min(CHECK_EVERY, max_iter - n_iter)
@@ -200,8 +198,3 @@ def _mostly_proven(problem, solution, tol):
     if not rest.any():
         return End(Outcome.PROVEN, solution)
     return End(Outcome.MOSTLY_PROVEN, solution, rest) if rest.mean() <= 0.5 else None
-
-
-def _finish_after(iterate):
-    first, warm = FINISH_AFTER
-    return warm if iterate.warm else max(first, FINISH_SHARE * usual_iterations(iterate.A.shape))

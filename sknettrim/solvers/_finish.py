@@ -25,7 +25,7 @@ TOO_STEEP = 5e-4
 TOO_HIGH = 1e-4
 # Late rounds are for a few neurons; so many neurons are solved in all, relative to their number.
 MAX_ROUNDS = 10
-MAX_WORK = 5
+MAX_WORK = 8
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.5
@@ -38,9 +38,10 @@ CHOSEN = 32
 # Of a Gram matrix's diagonal, added to it, in units of its precision.
 RIDGE = 100
 # Accuracy of what is left of the layer, relative to the tolerance: in the first round, which shows
-# what is missing, and after it.
+# what is missing, and after it; and by what it falls where nothing is missing but the proof.
 FIRST_GOAL = 0.3
 GOAL = 0.05
+SHARPER = 0.1
 # Complementarity of a neuron's start, relative to what it is worth: of a new one, and of one that
 # lacks nothing but the right multiplier.
 FIRST_BARRIER = 0.02
@@ -57,33 +58,43 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
     everyone = changed = np.arange(len(layer.chosen))
-    n_solved = 0
-    for number in range(MAX_ROUNDS):
+    n_solved, goal = 0, FIRST_GOAL * tol
+    for _ in range(MAX_ROUNDS):
         n_solved += len(changed)
         if n_solved > MAX_WORK * len(everyone):
             return None
         with iterate.workers.at_work():
-            steps, error = layer.solve(
-                changed, (GOAL if number else FIRST_GOAL) * tol, min(MAX_STEPS, max_iter - n_iter)
-            )
+            steps, error = layer.solve(changed, goal, min(MAX_STEPS, max_iter - n_iter))
         n_iter += steps
         if n_iter >= max_iter or not error <= OFF_TRACK:
             return None
         missing, loss = layer.extend()
         if verbose > 1:
             print(f"  interior point {n_iter:4d}: {len(missing)} neurons miss inputs or rows")
-        changed = np.union1d(missing, layer.stale(GOAL * tol))
-        few = layer.separate and 0 < len(changed) <= FEW * len(everyone)
-        if few or loss <= tol:
+        goal = min(goal, GOAL * tol)
+        changed = np.union1d(missing, layer.stale(goal))
+        most = FEW * len(everyone) if layer.separate else 0
+        if len(changed) <= most or loss <= tol:
             solution = layer.solution(n_iter)
-            if few or problem.certify(solution.U, solution.c, solution.Xi).error() <= tol:
+            unproven = _unproven(problem, solution, tol)
+            if len(unproven) <= most:
                 return solution
             # As large as the responses.
             del solution
-        if len(changed) == 0:
-            # Rounding errors of their matrices; those of the next count from the point reached.
-            changed = everyone
+            if len(changed) <= most:
+                # Weights that ought to be zero, and are not small enough to be left out; or
+                # rounding errors of their matrices: those of the next count from the point reached.
+                changed, goal = np.union1d(changed, unproven), SHARPER * goal
     return None
+
+
+def _unproven(problem, solution, tol):
+    """The neurons without a proof: all or none, if they share a ball."""
+    if problem.per_neuron:
+        dual = problem.dual_point(solution.Xi)
+        return np.flatnonzero(dual.unproven(solution.U, solution.c, tol))
+    proven = problem.certify(solution.U, solution.c, solution.Xi).error() <= tol
+    return np.arange(0 if proven else len(solution.c))
 
 
 class _Reduced:

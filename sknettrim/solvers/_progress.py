@@ -102,7 +102,9 @@ class Progress:
 
     def left(self, shape):
         """How many more iterations a strict layer may take, with inputs of this shape."""
-        expected = max(usual_iterations(shape) - self.n_iter, self.n_iter / WORTH)
+        n_rows, n_inputs = shape
+        usual = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs)
+        expected = max(usual - self.n_iter, self.n_iter / WORTH)
         if self._failures > 0:
             # A proof has told how far it is.
             expected = min(expected, SLOWING**self._failures * self._to_go(RECENT))
@@ -118,9 +120,3 @@ class Progress:
         fallen = np.log(self._errors[first] / self.error)
         missing = np.log(self.error / self.goal)
         return 0.0 if missing <= 0 else missing * n_iter / fallen if fallen > 0 else np.inf
-
-
-def usual_iterations(shape):
-    """How many iterations strict layers with inputs of this shape take in all."""
-    n_rows, n_inputs = shape
-    return USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs)
