@@ -90,10 +90,17 @@ def test_a_rate_that_promises_too_many_iterations_is_hopeless():
 def test_a_proof_tells_how_many_iterations_are_left():
     """At the present rate; before it, the shape of the inputs."""
     progress = run(falling(0.1, 12))
-    assert progress.left((4000, 100)) > progress.left((1000, 100))
-    before = progress.left((4000, 100))
+    assert progress.left((4000, 100), warm=True) > progress.left((1000, 100), warm=True)
+    before = progress.left((4000, 100), warm=True)
     progress.note_failure(progress.error * 2)
-    assert progress.left((4000, 100)) < before
+    assert progress.left((4000, 100), warm=True) < before
+
+
+def test_early_on_the_end_is_worth_what_was_done_unless_there_was_a_start():
+    shape = 4000, 100
+    early, late = run(falling(0.1, 12)), run(falling(0.1, 20))
+    assert early.left(shape, warm=False) == early.n_iter < early.left(shape, warm=True)
+    assert late.left(shape, warm=False) == late.left(shape, warm=True) > late.n_iter
 
 
 def test_each_proof_that_fails_makes_promises_less_believable():
@@ -104,4 +111,8 @@ def test_each_proof_that_fails_makes_promises_less_believable():
         for _ in range(n_failures):
             progress.note_failure(progress.error * 2)
     assert once.goal == twice.goal
-    assert once.left(shape) < twice.left(shape) < run(falling(0.1, 12)).left(shape)
+    assert (
+        once.left(shape, warm=True)
+        < twice.left(shape, warm=True)
+        < run(falling(0.1, 12)).left(shape, warm=True)
+    )

@@ -101,15 +101,21 @@ def test_backends_that_give_all_answers_at_once(wide_problem, monkeypatch):
     np.testing.assert_array_equal(result.coef, expected.coef)
 
 
-def test_a_task_alone_stays_in_this_process_whatever_n_jobs(wide_problem, monkeypatch):
-    """There it has all cores, in BLAS; a worker process would have its share only."""
-    here = []
+@pytest.fixture
+def here(monkeypatch):
+    """A process for each task that is solved in this one."""
+    processes = []
 
     def solve_task(*args, **options):
-        here.append(os.getpid())
+        processes.append(os.getpid())
         return SOLVE_TASK(*args, **options)
 
     monkeypatch.setattr(_tasks, "_solve_task", solve_task)
+    return processes
+
+
+def test_a_task_alone_stays_in_this_process_whatever_n_jobs(wide_problem, here):
+    """There it has all cores, in BLAS; a worker process would have its share only."""
     solve_problems([wide_problem.columns(slice(3))], n_layers=1, n_jobs=2)
     assert here == [os.getpid()]
 
@@ -140,14 +146,7 @@ def test_several_tasks_at_a_time_only_where_that_is_faster(sizes, n_jobs, n_thre
         assert _tasks._tasks_at_a_time(sizes, n_jobs, backend) == expected
 
 
-def test_a_layer_with_most_of_the_work_stays_in_this_process(wide_problem, monkeypatch):
-    here = []
-
-    def solve_task(*args, **options):
-        here.append(os.getpid())
-        return SOLVE_TASK(*args, **options)
-
-    monkeypatch.setattr(_tasks, "_solve_task", solve_task)
+def test_a_layer_with_most_of_the_work_stays_in_this_process(wide_problem, here, monkeypatch):
     monkeypatch.setattr("sknettrim._threads.SMALL_LAYER", 1)
     large = wide_problem.columns(slice(40))
     with threadpool_limits(2, user_api="blas"):

@@ -171,7 +171,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
                 return end
         if finish_at <= n_iter < max_iter:
             finish_at += BALANCE_EVERY
-            if worthwhile(iterate, progress.left(iterate.A.shape)):
+            if worthwhile(iterate, progress.left(iterate.A.shape, iterate.warm)):
                 finished = finish(iterate, tol, n_iter, max_iter, verbose)
                 if finished is not None:
                     end = End(Outcome.PROVEN, finished)

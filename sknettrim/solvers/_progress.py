@@ -32,6 +32,9 @@ SLOWING = 2.0
 USUAL_ITERATIONS = 50
 # ... but who knows: once those done so far are worth more than the end, relative to it.
 WORTH = 0.6
+# Share of them before which a layer is hardly known, unless it has a start: the end takes more
+# rounds then, and is worth no more than what was done.
+EARLY = 0.25
 
 
 class Progress:
@@ -100,10 +103,12 @@ class Progress:
             return n_iter + self._to_go(REST) > PATIENCE
         return self.n_iter >= WARM_UP and n_iter + self._to_go(WINDOW) > PATIENCE
 
-    def left(self, shape):
+    def left(self, shape, warm):
         """How many more iterations a strict layer may take, with inputs of this shape."""
         n_rows, n_inputs = shape
         usual = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs)
+        if not warm and self.n_iter < EARLY * usual:
+            return self.n_iter
         expected = max(usual - self.n_iter, self.n_iter / WORTH)
         if self._failures > 0:
             # A proof has told how far it is.
