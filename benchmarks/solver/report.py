@@ -265,6 +265,7 @@ def update_page(page, made):
 def draw(scaling, path):
     """Time against n, p and m, one panel each, with the fitted powers."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     names = {"n": "rows n", "p": "inputs p", "m": "neurons m"}
     figure, panels = plt.subplots(1, 3, figsize=(12, 4), sharey=True, layout="constrained")
@@ -273,6 +274,8 @@ def draw(scaling, path):
             label = f"{line['setting']}: power {line['power']:.2f}"
             panel.loglog(line["sizes"], line["seconds"], "o-", label=label)
             panel.set_xticks(line["sizes"], line["sizes"])
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.minorticks_off()
         others = ", ".join(f"{k} = {v}" for k, v in scaling["base"].items() if k != axis)
         panel.set(xlabel=name, title=others)
