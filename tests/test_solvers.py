@@ -13,9 +13,11 @@ from _layers import CONDITIONS, STORAGE, random_layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.preprocessing import StandardScaler
 
 from sknettrim import NetTrim, trim_layer
 from sknettrim._network import Network
@@ -360,7 +362,7 @@ def rarely_firing(n=1500, p=60, m=40):
     return A, np.maximum(S - np.linspace(0, 2.5, m), 0)
 
 
-@pytest.mark.parametrize(("inactive", "epsilon"), [("strict", 0.03), ("budget", 0.1)])
+@pytest.mark.parametrize(("inactive", "epsilon"), [("strict", 0.05), ("budget", 0.1)])
 def test_neurons_that_are_proven_do_not_wait_for_the_others(inactive, epsilon, monkeypatch):
     A, Y = rarely_firing()
     options = {"epsilon": epsilon, "epsilon_per": "neuron", "inactive": inactive}
@@ -378,6 +380,25 @@ def test_neurons_that_are_proven_do_not_wait_for_the_others(inactive, epsilon, m
     assert all(one.converged for one in alone)
     assert result.objective == pytest.approx(sum(one.objective for one in alone), rel=2e-3)
     assert np.all(result.residual <= 1.001 * result.epsilon)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_slow_neurons_do_not_take_the_others_to_newton(monkeypatch):
+    """Some that hardly ever fire rule the residuals of all, and make the whole layer seem slow."""
+    X, y = load_diabetes(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    mlp = MLPRegressor(random_state=0).fit(X, y)
+    Y = np.maximum(X @ mlp.coefs_[0] + mlp.intercepts_[0], 0)
+    visited, refine = [], admm.refine
+
+    def note(problem, *arguments, **options):
+        visited.append(problem.shape[1])
+        return refine(problem, *arguments, **options)
+
+    monkeypatch.setattr(admm, "refine", note)
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: False)
+    assert trim_layer(X, Y, epsilon=0.05, epsilon_per="neuron").converged
+    assert max(visited) <= Y.shape[1] // 2
 
 
 @pytest.mark.parametrize("inactive", ["strict", "budget"])

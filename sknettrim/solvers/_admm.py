@@ -178,11 +178,14 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
                     end = _mostly_proven(iterate.problem, finished, tol) if apart else end
                     if end is not None:
                         return end
-                finish_at = np.inf
+                # It fails where too little is known of the layer.
+                finish_at = 2 * n_iter
         if progress.hopeless(n_iter):
             # Near the goal it is the last digits that are slow.
             outcome = Outcome.OUT_OF_DIGITS if progress.best <= tol else Outcome.SLOW
-            return End(outcome, iterate.solution(n_iter))
+            # Slow may be some neurons only.
+            end = _mostly_proven(iterate.problem, iterate.mended(n_iter), tol) if apart else None
+            return end or End(outcome, iterate.solution(n_iter))
         if n_iter >= balance_at:
             if verbose > 1:
                 print(f"  admm {n_iter:4d}: largest relative residual {progress.error:8.2e}")

@@ -11,7 +11,7 @@ from ._price import batch_size, bytes_left
 
 # The most neurons of a batch; their numbers of inputs count in such units, so that those of rows
 # can be alike, too.
-MOST_NEURONS = 32
+MOST_NEURONS = 128
 ALIKE = 16
 
 

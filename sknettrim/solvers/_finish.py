@@ -16,19 +16,19 @@ from ._batches import Batches
 from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
 from ._newton_system import NewtonSystem, fast_order
 from ._point import Point
-from ._price import numbers
+from ._price import numbers, price
 
 # Inputs with a slope of this share of their penalty join where some exceed it by TOO_STEEP.
 NEAR = 0.98
 TOO_STEEP = 5e-4
 # Rows join that exceed their bound by this much of the mean response.
 TOO_HIGH = 1e-4
-# Late rounds are for a few neurons; so many neurons are solved in all, relative to their number.
+# Late rounds are for a few neurons; the price of all rounds, relative to that of the first.
 MAX_ROUNDS = 10
 MAX_WORK = 8
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
-OFF_TRACK = 0.5
+OFF_TRACK = 0.1
 # Share of neurons with balls of their own that may be left over.
 FEW = 0.05
 # Rows gathered at a time, to stay in a core's cache.
@@ -58,10 +58,10 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
     everyone = changed = np.arange(len(layer.chosen))
-    n_solved, goal = 0, FIRST_GOAL * tol
+    affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
     for _ in range(MAX_ROUNDS):
-        n_solved += len(changed)
-        if n_solved > MAX_WORK * len(everyone):
+        affordable -= layer.price(changed)
+        if affordable < 0:
             return None
         with iterate.workers.at_work():
             steps, error = layer.solve(changed, goal, min(MAX_STEPS, max_iter - n_iter))
@@ -195,6 +195,10 @@ class _Reduced:
         square = point.square if self.separate else point.square.sum()
         return n_iter, np.median(ball_error(square, self.epsilon))
 
+    def price(self, neurons):
+        """Of a step of some neurons."""
+        return price(*self._counts()[:, neurons])
+
     def _appraise(self):
         """What neurons are worth in the objective and the ball, and the objective."""
         size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
@@ -253,7 +257,7 @@ class _Reduced:
 
     def _gram(self, inputs, active):
         """Gram matrix of some inputs over the active rows: from all rows, where most are active."""
-        few = 2 * np.count_nonzero(active) < len(active)
+        few = self.iterate.inverse.wide or 2 * np.count_nonzero(active) < len(active)
         rows = np.flatnonzero(active if few else ~active)
         gram = np.zeros((len(inputs), len(inputs)), dtype=self.iterate.A.dtype)
         for i in range(0, len(rows), GATHERED):

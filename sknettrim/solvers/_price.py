@@ -11,9 +11,10 @@ MORE_ROWS = 1.3, 16
 # rows can be alike on the inputs that matter, and share a multiplier.
 SMALL_MATRIX = 4_000
 # Of all rounds together, on average: most neurons take part in the first only.
-TYPICAL_STEPS = 12
-# Operations of products that take as long as what ADMM does with one response besides.
-ELEMENTWISE = 1000
+TYPICAL_STEPS = 10
+# Operations of products that take as long as what ADMM does with one response besides, and as what
+# a step does with an input or a row of a neuron besides its matrices, and with a neuron.
+ELEMENTWISE, VECTORS, NEURON = 1e3, 5e3, 2e6
 # Bytes relative to inputs and responses in double precision, with what ADMM holds, so that in all
 # they stay below three; or of the end alone, no more than nobody misses.
 MOST_MEMORY = 2.7
@@ -27,20 +28,30 @@ def worthwhile(iterate, n_iter):
     """Whether the end is cheaper than so many iterations of ADMM, and small enough to hold.
 
     Counted in floating-point operations of single precision: those of double precision take twice
-    the time, and each step of a neuron some time of its own.
+    the time.
     """
-    if not iterate.problem.strict or sparse.issparse(iterate.A) or iterate.inverse.wide:
+    if not iterate.problem.strict or sparse.issparse(iterate.A):
         return False
-    n, m = iterate.S.shape
-    p = iterate.A.shape[1]
+    n = len(iterate.S)
     n_active = np.count_nonzero(iterate.problem.active, axis=0)
     inputs, rows = numbers(iterate)
-    step = 4.0 * inputs**2 * (rows + inputs / 3) + 3e7
     # Once for all, and once for half of them, mostly.
-    start = 3.0 * inputs**2 * np.minimum(n_active, n - n_active)
-    affordable = n_iter * ((4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * p**2)
-    fits = bytes_left(iterate, inputs, rows) > 0
-    return fits and np.sum(TYPICAL_STEPS * step + start) < affordable
+    start = 2.0 * np.sum(inputs**2 * np.minimum(n_active, n - n_active))
+    end = TYPICAL_STEPS * price(inputs, rows) + start
+    return bytes_left(iterate, inputs, rows) > 0 and end < n_iter * _price_of_iteration(iterate)
+
+
+def _price_of_iteration(iterate):
+    (n, m), p, inverse = iterate.S.shape, iterate.A.shape[1], iterate.inverse
+    # Where there are more inputs than rows, their inverse takes products of its own.
+    products = 4.0 * p * (1 + inverse.wide)
+    return (products + ELEMENTWISE) * n * m + 2.0 * m * len(inverse.gram) ** 2
+
+
+def price(inputs, rows):
+    """Of a step of neurons with so many inputs and rows, in operations."""
+    matrices = inputs**2 * (3.0 * rows + 1.5 * inputs)
+    return np.sum(matrices + VECTORS * (inputs + rows) + NEURON)
 
 
 def bytes_left(iterate, inputs, rows):
