@@ -11,7 +11,7 @@ MORE_ROWS = 1.3, 16
 # rows can be alike on the inputs that matter, and share a multiplier.
 SMALL_MATRIX = 4_000
 # Of all rounds together, on average: most neurons take part in the first only.
-TYPICAL_STEPS = 10
+TYPICAL_STEPS = 12
 # Operations of products that take as long as what ADMM does with one response besides, and as what
 # a step does with an input or a row of a neuron besides its matrices, and with a neuron.
 ELEMENTWISE, VECTORS, NEURON = 1e3, 5e3, 2e6

@@ -29,8 +29,9 @@ WINDOW = 16
 RECENT = 4
 SLOWING = 2.0
 # All iterations that a strict layer usually takes, over the root of rows per input. But who knows:
-# it may take as many more as it has.
+# it may take more, relative to those it has.
 USUAL_ITERATIONS = 50
+MORE = 1.25
 # Share of them before which a layer is hardly known, unless it has a start: the end takes more
 # rounds then, and is worth no more than what was done.
 EARLY = 0.25
@@ -108,7 +109,7 @@ class Progress:
         usual = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs)
         if not warm and self.n_iter < EARLY * usual:
             return self.n_iter
-        expected = max(usual - self.n_iter, self.n_iter)
+        expected = max(usual - self.n_iter, MORE * self.n_iter)
         if self._failures > 0:
             # A proof has told how far it is.
             expected = min(expected, SLOWING**self._failures * self._to_go(RECENT))
