@@ -1,7 +1,7 @@
 """The default solver: ADMM in matrix products over all neurons at once, finished by Newton steps.
 
 ADMM identifies the support of well conditioned layers in a few dozen iterations, in single
-precision as long as its digits last, then in double. Strict layers with many rows are finished by
+precision as long as its digits last, then in double. Strict layers are finished by
 an interior-point method on what matters of them, where that is cheaper. Where convergence is too
 slow to arrive, a Newton method takes over from the point reached. Neurons that have a ball each
 do not wait for each other: those that are proven are left alone.
