@@ -233,7 +233,7 @@ def test_neurons_that_cannot_follow_stay_where_they_are():
         assert np.isfinite(array).all()
 
 
-def test_it_is_worthwhile_with_many_rows_only():
+def test_it_is_worthwhile_sooner_with_many_rows():
     def asked(n, p=100, **options):
         A, Y = layer_like_a_hidden_one(3, n=n, p=p, m=60)
         problem = random_layer(0).problem()

@@ -257,6 +257,7 @@ class _Reduced:
 
     def _gram(self, inputs, active):
         """Gram matrix of some inputs over the active rows: from all rows, where most are active."""
+        # With more inputs than rows, ADMM has no such matrix over all of them.
         few = self.iterate.inverse.wide or 2 * np.count_nonzero(active) < len(active)
         rows = np.flatnonzero(active if few else ~active)
         gram = np.zeros((len(inputs), len(inputs)), dtype=self.iterate.A.dtype)
