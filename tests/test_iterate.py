@@ -4,9 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 from scipy.optimize import brentq
 
-from sknettrim.solvers._iterate import shares_of_a_ball
+from benchmarks._data import made_layer
+from sknettrim import trim_layer
+from sknettrim._problem import LayerProblem
+from sknettrim.solvers import _admm
+from sknettrim.solvers._iterate import Iterate, shares_of_a_ball
+from sknettrim.solvers._least_squares import RELAXATION, least_squares
 
 
 @given(
@@ -40,3 +46,42 @@ def test_the_nearest_point_of_a_ball_by_neurons_that_weigh_more_or_less(seed, sp
 def test_it_ends_where_numbers_run_out_of_range(bad):
     with np.errstate(all="ignore"):
         shares_of_a_ball(np.array([1.0, bad]), np.ones(2), 0.1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("storage", [np.array, sparse.csr_array])
+@pytest.mark.parametrize("shape", [(60, 20), (20, 60)], ids=["tall", "wide"])
+def test_weights_are_least_squares(shape, storage, dtype):
+    """Where the gradient is zero, and their responses twice what they say."""
+    A, Y = made_layer("correlated", *shape, 5)
+    iterate = Iterate(LayerProblem(storage(A), Y, 0.1 * np.linalg.norm(Y)), None, dtype)
+    iterate.advance(7)
+    assert iterate.inverse.wide == (shape[0] < shape[1])
+    everything = slice(None)
+    iterate.X = np.empty_like(iterate.Z)
+    found = least_squares(iterate, twice=True)
+    found.weights(everything, out=iterate.X)
+    first, again = found.responses(everything), found.responses_again(everything)
+    np.testing.assert_array_equal(first, again)
+
+    inputs = iterate.A.toarray() if sparse.issparse(iterate.A) else iterate.A
+    accuracy = 100 * np.finfo(dtype).eps * np.abs(iterate.S).max() * np.linalg.norm(inputs) ** 2
+    X = iterate.X.astype(np.float64) / RELAXATION
+    missing = inputs @ X - (iterate.S - iterate.a)
+    slope = inputs.T @ missing + iterate.inverse.value * (X - (iterate.Z - iterate.b))
+    np.testing.assert_allclose(slope, 0, atol=accuracy)
+    np.testing.assert_allclose(first, RELAXATION * (inputs @ X), atol=accuracy)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "correlated", "relu features"])
+def test_more_inputs_than_rows_leave_single_precision_its_digits(kind, monkeypatch):
+    precisions = []
+
+    def note(problem, start, dtype):
+        precisions.append(dtype)
+        return Iterate(problem, start, dtype)
+
+    monkeypatch.setattr(_admm, "Iterate", note)
+    A, Z = made_layer(kind, 100, 300, 20)
+    assert trim_layer(A, np.maximum(Z, 0), epsilon=0.1).converged
+    assert precisions == [np.float32]

@@ -113,6 +113,14 @@ def test_so_does_a_layer_of_many_more_neurons_than_inputs(options):
     assert _share_of_memory(4000, 20, 300, **options) <= 3
 
 
+@pytest.mark.parametrize("inactive", ["strict", "budget"])
+def test_so_does_a_layer_of_more_inputs_than_rows(inactive):
+    inputs, responses = made_layer("gaussian", 1000, 1500, 100)
+    targets = np.maximum(responses, 0)
+    peak = peak_memory(lambda: trim_layer(inputs, targets, epsilon=0.2, inactive=inactive))
+    assert peak <= 3 * (inputs.nbytes + targets.nbytes)
+
+
 @pytest.mark.parametrize(("inactive", "share"), [("strict", 4.2), ("budget", 3.2)])
 def test_newtons_method_takes_a_little_more(inactive, share):
     """In double precision, for responses, the best dual point, and the multipliers of rows."""

@@ -75,7 +75,7 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
 
 def _solve(problem, tol, max_iter, start, verbose):
     reached = start
-    for dtype in _precisions(problem, start):
+    for dtype in _precisions(start):
         aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
         done = 0 if reached is start else reached.n_iter
         # Neither is kept: the next iterate takes twice the memory.
@@ -109,17 +109,10 @@ def _solve_rest(problem, reached, rest, tol, max_iter, verbose):
     return replace(reached, n_iter=reached.n_iter + found.n_iter)
 
 
-def _precisions(problem, start):
-    """Single precision first, unless it will not do.
-
-    More inputs than rows cancel too many digits for it; and a start that this solver had to
-    finish in double precision is near a solution that wants it as well.
-    """
-    n_inputs, _ = problem.shape
+def _precisions(start):
+    """Single precision first, unless the start, near a solution, was finished in double."""
     finished_double = start is not None and start.warm and start.Xi.dtype == np.float64
-    if len(problem.active) <= n_inputs or finished_double:
-        return (np.float64,)
-    return (np.float32, np.float64)
+    return (np.float64,) if finished_double else (np.float32, np.float64)
 
 
 class Outcome(Enum):

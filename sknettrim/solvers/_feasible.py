@@ -6,6 +6,8 @@ and scales the other until the worst of its slopes is within its penalty. Both a
 less than what iterations would cost.
 """
 
+from itertools import chain
+
 import numpy as np
 
 from ._lapack import solve_positive
@@ -77,14 +79,17 @@ def within_penalties(iterate, Xi):
     n, m = Xi.shape
     if iterate.inverse.wide or np.sum(counts**3.0) > WORTH * 4 * n * m * len(excess):
         return Xi
-    free = (Xi != 0) | iterate.problem.active
-    share = np.count_nonzero(free, axis=0) / n
+
+    def free(rows):
+        return (Xi[rows] != 0) | iterate.problem.active[rows]
+
+    share = sum(np.count_nonzero(free(rows), axis=0) for rows in chain(*iterate.rows)) / n
     move = _along_inputs(iterate.inverse, excess, counts) / np.maximum(share, 1 / n)
     move = move.astype(Xi.dtype)
 
     def mend(blocks):
         for rows in blocks:
-            Xi[rows] -= free[rows] * (iterate.A[rows] @ move)
+            Xi[rows] -= free(rows) * (iterate.A[rows] @ move)
 
     with iterate.workers.at_work():
         iterate.workers.map(mend, iterate.rows)

@@ -16,9 +16,9 @@ from .._problem import centred, column_norms
 from .._threads import Workers
 from ._base import Solution, spread
 from ._feasible import mended
+from ._least_squares import RELAXATION, least_squares
 from ._shifted_inverse import ShiftedInverse
 
-RELAXATION = 1.8
 # Of rho_S, times the share of the multiplier that a deviation of norm epsilon would have.
 FIRST_PENALTY = 3.0
 # Of epsilon relative to the targets, for that guess: below, deviations are more like noise.
@@ -109,23 +109,19 @@ class Iterate:
         return error
 
     def _step(self, measure=False):
-        right = sum(self.workers.map(self._gradient, self.rows))
-        right += self.inverse.value * (self.Z - self.b)
         old_Z = self.Z.copy() if measure else None
-        if self.inverse.wide:
-            self.inverse.multiply(right, self.X)
-        self.workers.map(partial(self._update_weights, right), self.inputs)
-
-        AX = np.empty_like(self.S) if measure else None
-        squares = sum(self.workers.map(partial(self._respond, AX), self.rows))
-        project = self._project if AX is None else partial(self._project_and_measure, AX)
+        found = least_squares(self, twice=measure)
+        self.workers.map(partial(self._update_weights, found), self.inputs)
+        squares = sum(self.workers.map(partial(self._respond, found, measure), self.rows))
+        project = partial(self._project_and_measure, found) if measure else self._project
         measured = self.workers.map(partial(project, self._inside(squares)), self.rows)
         if not measure:
             return None
-        X = self.X / RELAXATION
-        pairs = (X - self.Z, self.Z, self.Z - old_Z, self.b)
+        # As large as the responses.
+        del found, project
         self.squares_S = sum(measured)
-        self.squares_Z = np.array([_squares(array) for array in pairs], dtype=np.float64)
+        squares_Z = [_squares(array) for array in self._of_weights(old_Z)]
+        self.squares_Z = np.array(squares_Z, dtype=np.float64)
         return max(self._residual(self.squares_S), self._residual(self.squares_Z))
 
     def _residual(self, squares):
@@ -138,20 +134,18 @@ class Iterate:
         squares[2:] *= self.rho_S.astype(np.float64) ** 2
         return squares.sum(axis=1, keepdims=True)
 
-    def _gradient(self, blocks):
-        """A'(S - a) over some rows."""
-        total = 0
-        for rows in blocks:
-            total = total + self.A[rows].T @ (self.S[rows] - self.a[rows])
-        return total
+    def _of_weights(self, old_Z):
+        """What is measured of the weights, one after the other."""
+        yield self.X / RELAXATION - self.Z
+        yield self.Z
+        yield self.Z - old_Z
+        yield self.b
 
-    def _update_weights(self, right, blocks):
-        """X from the right hand side, and Z, b by soft thresholding. Leaves X over-relaxed."""
+    def _update_weights(self, found, blocks):
+        """X as found, over-relaxed, and Z, b by soft thresholding."""
         for inputs in blocks:
             X, Z, b = self.X[inputs], self.Z[inputs], self.b[inputs]
-            if not self.inverse.wide:
-                np.matmul(self.inverse.matrix[inputs], right, out=X)
-            X *= RELAXATION
+            found.weights(inputs, out=X)
             Z *= 1 - RELAXATION
             Z += X
             Z += b
@@ -159,17 +153,17 @@ class Iterate:
             np.clip(Z, -limit, limit, out=b)
             Z -= b
 
-    def _respond(self, AX, blocks):
+    def _respond(self, found, measure, blocks):
         """Move S and a to where :meth:`_relax` says; returns what the ball measures.
 
-        With an array for A X, only that is kept, as to measure takes the old S and a, too.
+        To `measure` takes the old S and a, too: then these stay.
         """
         squares = 0.0
         for rows in blocks:
-            S, a, product = self.S[rows], self.a[rows], self.A[rows] @ self.X
-            if AX is not None:
-                AX[rows], S, a = product, S.copy(), a.copy()
-            squares = squares + self._relax(rows, product, S, a)
+            S, a, AX = self.S[rows], self.a[rows], found.responses(rows)
+            if measure:
+                S, a = S.copy(), a.copy()
+            squares = squares + self._relax(rows, AX, S, a)
         return squares
 
     def _relax(self, rows, AX, S, a):
@@ -204,15 +198,15 @@ class Iterate:
             a *= 1 - (inside * self.problem.active[rows] if self.problem.strict else inside)
             S -= a
 
-    def _project_and_measure(self, AX, inside, blocks):
+    def _project_and_measure(self, found, inside, blocks):
         """The same where S and a have not moved yet; returns the squares of the residuals."""
         squares = 0.0
         for rows in blocks:
             S, a, old_S = self.S[rows], self.a[rows], self.S[rows].copy()
-            self._relax(rows, AX[rows], S, a)
+            AX = found.responses_again(rows)
+            self._relax(rows, AX, S, a)
             self._project(inside, [rows])
-            # A X came multiplied by the relaxation, like X.
-            pairs = (AX[rows] / RELAXATION - S, S, S - old_S, a)
+            pairs = (AX / RELAXATION - S, S, S - old_S, a)
             squares = squares + np.array([_squares(array) for array in pairs], np.float64)
         return squares
 

@@ -118,6 +118,8 @@ class _State:
         # Without a dual point: half of the alpha at which a neuron's first weight appears.
         deviation = spread(self.target, problem.active)
         first = np.abs(safe_sparse_dot(self.A.T, deviation)[:-1]) / self.penalty[:-1]
+        # As large as the responses.
+        del deviation
         first = first.max(axis=0) if problem.per_neuron else first.max()
         with np.errstate(divide="ignore", invalid="ignore"):
             unknown = np.where(first > 0, first / 2, 1.0)

@@ -42,10 +42,8 @@ def worthwhile(iterate, n_iter):
 
 
 def _price_of_iteration(iterate):
-    (n, m), p, inverse = iterate.S.shape, iterate.A.shape[1], iterate.inverse
-    # Where there are more inputs than rows, their inverse takes products of its own.
-    products = 4.0 * p * (1 + inverse.wide)
-    return (products + ELEMENTWISE) * n * m + 2.0 * m * len(inverse.gram) ** 2
+    (n, m), p = iterate.S.shape, iterate.A.shape[1]
+    return (4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * len(iterate.inverse.gram) ** 2
 
 
 def price(inputs, rows):

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 import numpy as np
 from scipy import sparse
 from scipy.linalg.lapack import dpotrf, dpotri
-from sklearn.utils.extmath import safe_sparse_dot
 
 from .._threads import blas_unlimited
 
@@ -14,7 +13,7 @@ LARGE_INVERSE = 1500
 
 
 class ShiftedInverse:
-    """Multiplication by (A'A + shift I)^-1, through the smaller of the two Gram matrices."""
+    """Of A'A or A A', the smaller one (`gram`), with a shift of its diagonal (`matrix`)."""
 
     def __init__(self, A, workers):
         self.A = A
@@ -27,7 +26,9 @@ class ShiftedInverse:
 
     def shift(self, shift):
         """Set the shift, no smaller than the precision bears; returns what was set."""
-        self.value = shift = max(shift, self.smallest)
+        self.value = shift = float(max(shift, self.smallest))
+        # The old one is not kept beside the new.
+        self.matrix = None
         matrix = self.gram.astype(np.float64)
         np.fill_diagonal(matrix, matrix.diagonal() + shift)
         with nullcontext() if len(matrix) < LARGE_INVERSE else blas_unlimited():
@@ -37,13 +38,6 @@ class ShiftedInverse:
             lower, _ = dpotri(lower, lower=True, overwrite_c=True)
         # LAPACK leaves zeros above the diagonal.
         np.fill_diagonal(lower, lower.diagonal() / 2)
-        lower = lower.astype(self.A.dtype)
-        self.matrix = lower + lower.T
+        self.matrix = np.empty_like(self.gram)
+        np.add(lower, lower.T, out=self.matrix, casting="same_kind")
         return shift
-
-    def multiply(self, right, out):
-        """The product where there are more inputs than rows; else `matrix` is the inverse."""
-        # (A'A + k I)^-1 = (I - A'(A A' + k I)^-1 A) / k
-        inner = self.matrix @ safe_sparse_dot(self.A, right)
-        np.subtract(right, safe_sparse_dot(self.A.T, inner), out=out)
-        out /= self.A.dtype.type(self.value)
