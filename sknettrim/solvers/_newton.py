@@ -109,26 +109,26 @@ class _State:
         self.inactive_weight = STRICT_WEIGHT if problem.strict else 1.0
         self.last_violation = self.last_residual = np.inf
         self.alpha_bounds = 0.0, np.inf
-        self._start_multipliers(start.Xi)
+        # Linear layers and those with a budget have no bounds on single responses.
+        self.exact = np.broadcast_to(
+            problem.epsilon <= EXACT * problem.norm(problem.Y), start.c.shape
+        )
+        self.bounded = problem.strict or np.any(self.exact)
+        self.Xi = start.Xi
+        self.alpha = self._first_alpha(start.Xi)
 
-    def _start_multipliers(self, Xi):
+    def _first_alpha(self, Xi):
+        """What goes with a dual point."""
         problem = self.problem
-        self.exact = problem.epsilon <= EXACT * problem.norm(problem.Y)
         scale = problem.norm(problem.charged(Xi))
         # Without a dual point: half of the alpha at which a neuron's first weight appears.
         deviation = spread(self.target, problem.active)
         first = np.abs(safe_sparse_dot(self.A.T, deviation)[:-1]) / self.penalty[:-1]
-        # As large as the responses.
-        del deviation
         first = first.max(axis=0) if problem.per_neuron else first.max()
         with np.errstate(divide="ignore", invalid="ignore"):
             unknown = np.where(first > 0, first / 2, 1.0)
-            self.alpha = np.where(scale > 0, problem.epsilon / scale, unknown)
-        self.alpha = np.where(self.exact, self.alpha / (EXACT * 100), self.alpha)
-        # Linear layers and those with a budget have none, and no array for them.
-        self.bounded = problem.strict or np.any(self.exact)
-        self.multiplier = np.zeros(Xi.shape) if self.bounded else np.broadcast_to(0.0, Xi.shape)
-        self._set_multipliers(Xi * (problem.active | (Xi > 0)))
+            alpha = np.where(scale > 0, problem.epsilon / scale, unknown)
+        return np.where(self.exact, alpha / (EXACT * 100), alpha)
 
     # One subproblem per neuron ------------------------------------------------------------
 
@@ -174,7 +174,7 @@ class _State:
     def _minimise_neuron(self, limit, tol, excess, j):
         J = _working_set(self.x[:, j], excess[:, j])
         weight = self._weight(j)
-        target = self.target[:, j] - self.multiplier[:, j] / weight
+        target = self.target[:, j] - self._multiplier([j])[:, 0] / weight
         active = self.problem.active[:, j]
         lasso = OneSidedLasso(gather(self.A, J), target, weight, active, limit[J, j])
         x = lasso.minimise(self.x[J, j], tol[J, j])
@@ -195,17 +195,25 @@ class _State:
             parts = self.workers.map(over, batches)
         return (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
 
-    def _force(self, S, some=slice(None)):
+    def _force(self, S, some):
         """w h(S - t) of some neurons, in place of S: lambda^-1 times the dual point."""
         active = self.problem.active[:, some]
         S -= self.target[:, some]
         np.multiply(S, self.inactive_weight, out=S, where=~active)
-        S += self.multiplier[:, some]
+        S += self._multiplier(some)
         S *= active | (S > 0)
         return S
 
     def _weight(self, neurons):
         return np.where(self.problem.active[:, neurons], 1.0, self.inactive_weight)
+
+    def _multiplier(self, some):
+        """Of single responses, where these are bounded one by one: the force of the dual point."""
+        if not self.bounded:
+            return np.zeros((1, 1))
+        active, Xi = self.problem.active[:, some], self.Xi[:, some]
+        alone = ~active | self.exact[some] if self.problem.strict else self.exact[some]
+        return np.where(alone & (active | (Xi > 0)), Xi * self.alpha[some], 0.0)
 
     # The multipliers ----------------------------------------------------------------------
 
@@ -220,15 +228,7 @@ class _State:
         slow = residual > 0.1 * self.last_residual
         penalty = self.alpha * np.where(residual <= problem.epsilon, 10.0, np.where(slow, 0.1, 1))
         self.alpha, self.last_residual = np.where(self.exact, penalty, new), residual
-        self._set_multipliers(Xi)
-
-    def _set_multipliers(self, Xi):
-        """Of single responses, where these are bounded one by one: the force of a dual point."""
-        if not self.bounded:
-            return
-        np.multiply(Xi, self.alpha, out=self.multiplier)
-        charged = self.problem.active if self.problem.strict else True
-        np.copyto(self.multiplier, 0.0, where=charged & ~self.exact)
+        self.Xi = Xi
 
     def _next_alpha(self, residual, slope):
         """Newton's step towards ``residual(alpha) = epsilon``, kept between the bounds found.
@@ -285,9 +285,11 @@ class _State:
 
     def _solution(self, S):
         """The point reached, with the dual point in place of its responses."""
-        U, c, Xi = self.x[:-1].copy(), self.x[-1], self._force(S)
-        Xi /= self.alpha
-        return Solution(U, c - self.mean @ U, Xi, 0)
+        U, c = self.x[:-1].copy(), self.x[-1]
+        for some in gen_batches(S.shape[1], BATCH):
+            self._force(S[:, some], some)
+        S /= self.alpha
+        return Solution(U, c - self.mean @ U, S, 0)
 
 
 def _working_set(x, excess):
