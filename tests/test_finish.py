@@ -260,8 +260,7 @@ def test_with_more_threads_there_are_more_batches_and_not_more_memory():
         elements = [
             len(batch) * counts[0, batch].max() * counts[:, batch].max() for batch in batches
         ]
-        # Batches go by their first neuron; others can have more rows.
-        assert n_threads * max(elements) * iterate.A.itemsize <= 2 * AT_WORK
+        assert n_threads * max(elements) * iterate.A.itemsize <= AT_WORK
         lengths.append(len(batches))
     assert lengths[0] <= lengths[1] < lengths[2] < lengths[3]
 

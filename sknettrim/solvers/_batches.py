@@ -63,10 +63,15 @@ class Batches:
         order, batches, first = self._by_size(neurons), [], 0
         most = batch_size(self.n_threads, self.itemsize)
         while first < len(order):
-            inputs, rows = self.n_inputs[order[first]], self.n_rows[order[first]]
-            last = first + int(np.clip(most // (inputs * max(inputs, rows)), 1, MOST_NEURONS))
-            batches.append(order[first:last])
-            first = last
+            batch = order[first : first + MOST_NEURONS]
+            # All have room for as many as one of them has.
+            inputs, rows = (
+                np.maximum.accumulate(counts[batch]) for counts in (self.n_inputs, self.n_rows)
+            )
+            elements = np.arange(1, len(batch) + 1) * inputs * np.maximum(inputs, rows)
+            batch = batch[: max(1, np.searchsorted(elements, most, side="right"))]
+            batches.append(batch)
+            first += len(batch)
         return batches
 
     def _by_size(self, neurons):

@@ -64,13 +64,13 @@ class Point:
         of_neurons = np.zeros((3, len(n_rows), 1))
         self.square, self.multiplier, self.settled_at = of_neurons[:, :, 0]
         self.settled_at[:] = np.nan
-        self._state = of_inputs, of_rows, of_neurons
+        self._state = [*of_inputs, *of_rows, *of_neurons]
 
     def put(self, here, other, there):
         """Let some neurons be where neurons of another point are."""
         for own, others in zip(self._state, other._state, strict=True):
-            room = min(own.shape[2], others.shape[2])
-            own[:, here, :room] = others[:, there, :room]
+            room = min(own.shape[1], others.shape[1])
+            own[here, :room] = others[there, :room]
 
     def part(self, neurons):
         """A point of some neurons only."""
