@@ -456,23 +456,49 @@ def test_a_warm_start_stays_in_single_precision(matched, monkeypatch):
     assert set(precisions) == {np.float32}
 
 
-@pytest.mark.parametrize("epsilon", [0.01, 0.02, 0.05])
-def test_single_precision_is_left_once_its_digits_are_spent(epsilon, monkeypatch):
-    """Before its residuals have been at rest for long."""
-    rng, runs = np.random.default_rng(1), []
-    A = 3 * rng.standard_normal((2000, 1)) + rng.standard_normal((2000, 400))
-    S = A @ (rng.standard_normal((400, 60)) * (rng.random((400, 60)) < 0.5))
+def with_a_common_factor(strength):
+    """Inputs that correlate, and linear responses to half of them."""
+    rng = np.random.default_rng(1)
+    A = strength * rng.standard_normal((2000, 1)) + rng.standard_normal((2000, 400))
+    return A, A @ (rng.standard_normal((400, 60)) * (rng.random((400, 60)) < 0.5))
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Precision of each run of ADMM, and the iterations before it."""
+    seen = []
 
     class Spied(admm.Iterate):
         def __init__(self, problem, start, dtype):
-            runs.append((dtype, start.n_iter if start else 0))
+            seen.append((dtype, start.n_iter if start else 0))
             super().__init__(problem, start, dtype)
 
     monkeypatch.setattr(admm, "Iterate", Spied)
+    return seen
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.02, 0.05])
+def test_single_precision_is_left_once_its_digits_are_spent(epsilon, runs):
+    """Before its residuals have been at rest for long."""
+    A, S = with_a_common_factor(10)
     assert trim_layer(A, S, epsilon=epsilon, activation="identity").converged
     (first, _), (second, n_iter) = runs
     assert (first, second) == (np.float32, np.float64)
     assert n_iter < WARM_UP
+
+
+@pytest.mark.parametrize("epsilon", [0.01, 0.02, 0.05])
+def test_what_has_changed_since_the_last_iteration_needs_fewer_digits(epsilon, runs):
+    A, S = with_a_common_factor(3)
+    assert trim_layer(A, S, epsilon=epsilon, activation="identity").converged
+    assert runs == [(np.float32, 0)]
+
+
+@pytest.mark.parametrize("strength", [1e2, 1e3, 1e4])
+def test_a_gram_matrix_with_rounding_errors_larger_than_its_shift(strength):
+    A, S = with_a_common_factor(strength)
+    assert trim_layer(A, S, epsilon=0.05, activation="identity").converged
+    assert trim_layer(A, np.maximum(S, 0), epsilon=0.05, inactive="budget").converged
 
 
 # The small lasso problems --------------------------------------------------------------------

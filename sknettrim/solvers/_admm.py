@@ -165,6 +165,7 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
         if finish_at <= n_iter < max_iter:
             finish_at += BALANCE_EVERY
             if worthwhile(iterate, progress.left(iterate.A.shape, iterate.warm)):
+                iterate.make_room()
                 finished = finish(iterate, tol, n_iter, max_iter, verbose)
                 if finished is not None:
                     end = End(Outcome.PROVEN, finished)

@@ -16,9 +16,10 @@ from .._problem import centred, column_norms
 from .._threads import Workers
 from ._base import Solution, spread
 from ._feasible import mended
-from ._least_squares import RELAXATION, least_squares
+from ._least_squares import least_squares
 from ._shifted_inverse import ShiftedInverse
 
+RELAXATION = 1.8
 # Of rho_S, times the share of the multiplier that a deviation of norm epsilon would have.
 FIRST_PENALTY = 3.0
 # Of epsilon relative to the targets, for that guess: below, deviations are more like noise.
@@ -65,6 +66,7 @@ class Iterate:
             rho_S = rho_S * self.target_scale
         self.rho_S = rho_S.astype(dtype)
         self.inverse.shift(ratio)
+        self.X = self.AX = None
         if start is None:
             self.S = self.target.copy()
             self.Z = np.zeros((self.A.shape[1], self.S.shape[1]), dtype=dtype)
@@ -99,18 +101,26 @@ class Iterate:
 
     def advance(self, n_iter):
         """Do so many iterations; returns the largest relative residual of the last."""
-        # Not kept: proofs want the room.
-        self.X = np.empty_like(self.Z)
+        if self.X is None:
+            self.X = np.empty_like(self.Z)
+        elif self.AX is None:
+            self.AX = self.workers.products(self.A, self.X)
         with self.workers.at_work():
             for _ in range(n_iter - 1):
                 self._step()
             error = self._step(measure=True)
-        del self.X
+        if self.AX is None:
+            # Proofs want the room.
+            self.X = None
         return error
+
+    def make_room(self):
+        """Let go of A X until it is needed again."""
+        self.AX = None
 
     def _step(self, measure=False):
         old_Z = self.Z.copy() if measure else None
-        found = least_squares(self, twice=measure)
+        found = least_squares(self)
         self.workers.map(partial(self._update_weights, found), self.inputs)
         squares = sum(self.workers.map(partial(self._respond, found, measure), self.rows))
         project = partial(self._project_and_measure, found) if measure else self._project
@@ -136,18 +146,18 @@ class Iterate:
 
     def _of_weights(self, old_Z):
         """What is measured of the weights, one after the other."""
-        yield self.X / RELAXATION - self.Z
+        yield self.X - self.Z
         yield self.Z
         yield self.Z - old_Z
         yield self.b
 
     def _update_weights(self, found, blocks):
-        """X as found, over-relaxed, and Z, b by soft thresholding."""
+        """X as found, and over-relaxed, Z and b by soft thresholding."""
         for inputs in blocks:
             X, Z, b = self.X[inputs], self.Z[inputs], self.b[inputs]
             found.weights(inputs, out=X)
             Z *= 1 - RELAXATION
-            Z += X
+            Z += RELAXATION * X
             Z += b
             limit = self.penalty[inputs] / self.rho_Z
             np.clip(Z, -limit, limit, out=b)
@@ -167,10 +177,10 @@ class Iterate:
         return squares
 
     def _relax(self, rows, AX, S, a):
-        """S as it comes from A X, and a, its distance from the target; what the ball measures."""
+        """S as it comes from A X, over-relaxed, and a, its distance from the target; what the ball measures."""
         S *= 1 - RELAXATION
         S += a
-        S += AX
+        S += RELAXATION * AX
         return self._deviate(rows, S, a)
 
     def _deviate(self, rows, S, a):
@@ -206,7 +216,7 @@ class Iterate:
             AX = found.responses_again(rows)
             self._relax(rows, AX, S, a)
             self._project(inside, [rows])
-            pairs = (AX / RELAXATION - S, S, S - old_S, a)
+            pairs = (AX - S, S, S - old_S, a)
             squares = squares + np.array([_squares(array) for array in pairs], np.float64)
         return squares
 

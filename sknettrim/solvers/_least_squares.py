@@ -1,55 +1,60 @@
 """The weights of an iteration of ADMM: least squares for all neurons at once.
 
-They minimise ``|A X - (S - a)|^2 + shift |X - (Z - b)|^2``, and come over-relaxed, as their
-responses do: times RELAXATION. A, S, a, Z and b are read from an iterate; threads share the work by
-blocks of inputs and of rows.
+They minimise ``|A X - (S - a)|^2 + shift |X - (Z - b)|^2``. A, S, a, Z and b are read from an
+iterate; threads share the work by blocks of inputs and of rows.
 """
 
 from functools import partial
 
 import numpy as np
 
-RELAXATION = 1.8
 
-
-def least_squares(iterate, twice):
-    """By the inverse that the iterate has; with `twice`, for responses to be asked for again."""
-    return _ByRows(iterate) if iterate.inverse.wide else _ByInputs(iterate, twice)
+def least_squares(iterate):
+    """By the inverse that the iterate has."""
+    return (_ByRows if iterate.inverse.wide else _ByInputs)(iterate)
 
 
 class _ByInputs:
-    """``X = (A'A + shift I)^-1 (A'(S - a) + shift (Z - b))``."""
+    """``X + (A'A + shift I)^-1 (A'(S - a - A X) + shift (Z - b - X))``, with the last X, or zero.
 
-    def __init__(self, iterate, twice):
-        self.iterate = iterate
+    In single precision, sums of all responses leave errors that correlated inputs magnify; those of
+    what has changed leave smaller ones, the less changes. So A X is kept there.
+    """
+
+    def __init__(self, iterate):
+        self.iterate, self.known = iterate, iterate.AX is not None
         self.right = sum(iterate.workers.map(self._correlate, iterate.rows))
-        self.right += iterate.inverse.value * (iterate.Z - iterate.b)
-        # As large as the responses: in double precision, there is no room for them.
-        keep = twice and iterate.S.dtype == np.float32
-        self.kept = np.empty_like(iterate.S) if keep else None
+        last = iterate.X if self.known else 0
+        self.right += iterate.inverse.value * (iterate.Z - iterate.b - last)
+        if not self.known and iterate.S.dtype == np.float32:
+            iterate.AX = np.empty_like(iterate.S)
 
     def _correlate(self, blocks):
-        """A'(S - a) over some rows."""
+        """A'(S - a - A X) over some rows."""
         iterate, total = self.iterate, 0
         for rows in blocks:
-            total = total + iterate.A[rows].T @ (iterate.S[rows] - iterate.a[rows])
+            missing = iterate.S[rows] - iterate.a[rows]
+            if self.known:
+                missing -= iterate.AX[rows]
+            total = total + iterate.A[rows].T @ missing
         return total
 
     def weights(self, inputs, out):
-        """Some rows of X, in `out`."""
-        np.matmul(self.iterate.inverse.matrix[inputs], self.right, out=out)
-        out *= RELAXATION
+        """Some rows of the new X, in place of the last."""
+        step = self.iterate.inverse.matrix[inputs] @ self.right
+        np.add(step, out if self.known else 0, out=out)
 
     def responses(self, rows):
         """Some rows of A X, once all of X is known."""
-        responses = self.iterate.A[rows] @ self.iterate.X
-        if self.kept is not None:
-            self.kept[rows] = responses
+        iterate = self.iterate
+        responses = iterate.A[rows] @ iterate.X
+        if iterate.AX is not None:
+            iterate.AX[rows] = responses
         return responses
 
     def responses_again(self, rows):
         """The same a second time."""
-        return self.responses(rows) if self.kept is None else self.kept[rows]
+        return self.responses(rows) if self.iterate.AX is None else self.iterate.AX[rows]
 
 
 class _ByRows:
@@ -83,7 +88,6 @@ class _ByRows:
         out[...] = iterate.A[:, inputs].T @ self.forces
         out += iterate.Z[inputs]
         out -= iterate.b[inputs]
-        out *= RELAXATION
 
     def responses(self, rows):
         """Some rows of A X, while S and a are the old ones."""
@@ -91,7 +95,6 @@ class _ByRows:
         responses = self.forces[rows] * -iterate.inverse.value
         responses += iterate.S[rows]
         responses -= iterate.a[rows]
-        responses *= RELAXATION
         return responses
 
     responses_again = responses

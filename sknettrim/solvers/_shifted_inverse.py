@@ -34,10 +34,17 @@ class ShiftedInverse:
         with nullcontext() if len(matrix) < LARGE_INVERSE else blas_unlimited():
             lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
             if failed:
-                raise np.linalg.LinAlgError("the Gram matrix is not positive definite")
+                return self._shift_further()
             lower, _ = dpotri(lower, lower=True, overwrite_c=True)
         # LAPACK leaves zeros above the diagonal.
         np.fill_diagonal(lower, lower.diagonal() / 2)
         self.matrix = np.empty_like(self.gram)
         np.add(lower, lower.T, out=self.matrix, casting="same_kind")
         return shift
+
+    def _shift_further(self):
+        """Where rounding errors of the Gram matrix are larger than was thought."""
+        if not np.isfinite(self.smallest):
+            raise np.linalg.LinAlgError("the Gram matrix is not finite")
+        self.smallest = 10 * self.value
+        return self.shift(self.smallest)
