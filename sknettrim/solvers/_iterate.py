@@ -156,8 +156,7 @@ class Iterate:
         for inputs in blocks:
             X, Z, b = self.X[inputs], self.Z[inputs], self.b[inputs]
             found.weights(inputs, out=X)
-            Z *= 1 - RELAXATION
-            Z += RELAXATION * X
+            _relax_towards(X, Z)
             Z += b
             limit = self.penalty[inputs] / self.rho_Z
             np.clip(Z, -limit, limit, out=b)
@@ -178,9 +177,8 @@ class Iterate:
 
     def _relax(self, rows, AX, S, a):
         """S as it comes from A X, over-relaxed, and a, its distance from the target; what the ball measures."""
-        S *= 1 - RELAXATION
+        _relax_towards(AX, S)
         S += a
-        S += RELAXATION * AX
         return self._deviate(rows, S, a)
 
     def _deviate(self, rows, S, a):
@@ -297,6 +295,13 @@ def shares_of_a_ball(squares, rho, epsilon):
             return shares
         # The inverse of the radius is nearly linear, and exactly so if all weights are alike.
         multiplier += excess * square / float((parts / weights).sum())
+
+
+def _relax_towards(new, old):
+    """Move `old` beyond the new one, without an array besides."""
+    old *= (1 - RELAXATION) / RELAXATION
+    old += new
+    old *= RELAXATION
 
 
 def _factor(squares, bias):

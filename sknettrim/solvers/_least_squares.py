@@ -48,9 +48,10 @@ class _ByInputs:
         """Some rows of A X, once all of X is known."""
         iterate = self.iterate
         responses = iterate.A[rows] @ iterate.X
-        if iterate.AX is not None:
-            iterate.AX[rows] = responses
-        return responses
+        if iterate.AX is None:
+            return responses
+        iterate.AX[rows] = responses
+        return iterate.AX[rows]
 
     def responses_again(self, rows):
         """The same a second time."""
