@@ -115,7 +115,7 @@ class Iterate:
         return error
 
     def make_room(self):
-        """Let go of A X until it is needed again."""
+        """Let go of A X, as large as the responses, until the next iteration."""
         self.AX = None
 
     def _step(self, measure=False):
@@ -176,7 +176,7 @@ class Iterate:
         return squares
 
     def _relax(self, rows, AX, S, a):
-        """S as it comes from A X, over-relaxed, and a, its distance from the target; what the ball measures."""
+        """S as it comes from A X, over-relaxed; a, its distance from the target; what that counts."""
         _relax_towards(AX, S)
         S += a
         return self._deviate(rows, S, a)
