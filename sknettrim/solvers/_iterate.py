@@ -176,7 +176,7 @@ class Iterate:
         return squares
 
     def _relax(self, rows, AX, S, a):
-        """S as it comes from A X, over-relaxed; a, its distance from the target; what that counts."""
+        """S from A X, over-relaxed; a, its distance from the target; what the ball measures."""
         _relax_towards(AX, S)
         S += a
         return self._deviate(rows, S, a)
