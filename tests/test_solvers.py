@@ -19,6 +19,7 @@ from sklearn.linear_model import Lasso
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks._data import made_layer
 from sknettrim import NetTrim, trim_layer
 from sknettrim._network import Network
 from sknettrim._presolve import reduce
@@ -491,6 +492,13 @@ def test_single_precision_is_left_once_its_digits_are_spent(epsilon, runs):
 def test_what_has_changed_since_the_last_iteration_needs_fewer_digits(epsilon, runs):
     A, S = with_a_common_factor(3)
     assert trim_layer(A, S, epsilon=epsilon, activation="identity").converged
+    assert runs == [(np.float32, 0)]
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "correlated", "relu features"])
+def test_nor_do_more_inputs_than_rows_leave_single_precision_too_few(kind, runs):
+    A, Z = made_layer(kind, 100, 300, 20)
+    assert trim_layer(A, np.maximum(Z, 0), epsilon=0.1).converged
     assert runs == [(np.float32, 0)]
 
 

@@ -66,6 +66,7 @@ class Iterate:
             rho_S = rho_S * self.target_scale
         self.rho_S = rho_S.astype(dtype)
         self.inverse.shift(ratio)
+        # The last weights; they and their responses stay only where they save digits.
         self.X = self.AX = None
         if start is None:
             self.S = self.target.copy()

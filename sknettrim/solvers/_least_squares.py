@@ -1,7 +1,8 @@
 """The weights of an iteration of ADMM: least squares for all neurons at once.
 
-They minimise ``|A X - (S - a)|^2 + shift |X - (Z - b)|^2``. A, S, a, Z and b are read from an
-iterate; threads share the work by blocks of inputs and of rows.
+They minimise ``|A X - (S - a)|^2 + shift |X - (Z - b)|^2``. A, S, a, Z and b are those of an
+iterate, which holds X, and A X where the next iteration wants it; threads share the work by blocks
+of inputs and of rows.
 """
 
 from functools import partial

@@ -109,10 +109,10 @@ class _State:
         self.inactive_weight = STRICT_WEIGHT if problem.strict else 1.0
         self.last_violation = self.last_residual = np.inf
         self.alpha_bounds = 0.0, np.inf
-        # Linear layers and those with a budget have no bounds on single responses.
         self.exact = np.broadcast_to(
             problem.epsilon <= EXACT * problem.norm(problem.Y), start.c.shape
         )
+        # Linear layers and those with a budget have no bounds on single responses.
         self.bounded = problem.strict or np.any(self.exact)
         self.Xi = start.Xi
         self.alpha = self._first_alpha(start.Xi)

@@ -26,25 +26,24 @@ class ShiftedInverse:
 
     def shift(self, shift):
         """Set the shift, no smaller than the precision bears; returns what was set."""
-        self.value = shift = float(max(shift, self.smallest))
         # The old one is not kept beside the new.
         self.matrix = None
-        matrix = self.gram.astype(np.float64)
-        np.fill_diagonal(matrix, matrix.diagonal() + shift)
-        with nullcontext() if len(matrix) < LARGE_INVERSE else blas_unlimited():
-            lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
-            if failed:
-                return self._shift_further()
-            lower, _ = dpotri(lower, lower=True, overwrite_c=True)
+        self.value = float(max(shift, self.smallest))
+        while (lower := self._invert()) is None:
+            # Rounding errors of the Gram matrix are larger than was thought.
+            self.value = self.smallest = 10 * self.value
         # LAPACK leaves zeros above the diagonal.
         np.fill_diagonal(lower, lower.diagonal() / 2)
         self.matrix = np.empty_like(self.gram)
         np.add(lower, lower.T, out=self.matrix, casting="same_kind")
-        return shift
+        return self.value
 
-    def _shift_further(self):
-        """Where rounding errors of the Gram matrix are larger than was thought."""
-        if not np.isfinite(self.smallest):
-            raise np.linalg.LinAlgError("the Gram matrix is not finite")
-        self.smallest = 10 * self.value
-        return self.shift(self.smallest)
+    def _invert(self):
+        """Lower triangle of the inverse, or None if the shifted matrix is not positive definite."""
+        matrix = self.gram.astype(np.float64)
+        np.fill_diagonal(matrix, matrix.diagonal() + self.value)
+        with nullcontext() if len(matrix) < LARGE_INVERSE else blas_unlimited():
+            lower, failed = dpotrf(matrix.T, lower=True, overwrite_a=True)
+            if failed and not np.isfinite(self.smallest):
+                raise np.linalg.LinAlgError("the Gram matrix is not finite")
+            return None if failed else dpotri(lower, lower=True, overwrite_c=True)[0]
