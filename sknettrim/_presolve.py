@@ -29,6 +29,8 @@ class Reduction:
 
     def expand(self, solution):
         """A solution of the reduced program as one of the whole program."""
+        if self.inputs.all() and self.neurons.all():
+            return solution
         n = solution.Xi.shape[0]
         U = np.zeros((len(self.inputs), len(self.neurons)))
         U[np.ix_(self.inputs, self.neurons)] = solution.U

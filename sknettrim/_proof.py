@@ -7,6 +7,7 @@ does not grow with them.
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ._threads import Workers
 
@@ -79,23 +80,38 @@ class DualPoint:
         self._given = Xi
         self._workers = Workers()
         self._blocks = self._workers.shares(*Xi.shape, size=BLOCK)
-        self._shift, self._scale = 0.0, 1.0
+        self._shift = np.zeros(Xi.shape[1])
         sums, self._count, squares = self._over_rows(self._count_active)
         self._target_squares = squares
         if not problem.penalize_intercept:
             self._shift = sums / np.maximum(self._count, 1)
-        correlation, sums, alignment, squares = self._over_rows(self._measure)
-        np.abs(correlation, out=correlation)
-        if problem.penalty_weights is not None:
-            correlation /= problem.penalty_weights
-        self._scale = self._feasible_scale(correlation, sums)
+        parts = map(self._measure, gen_batches(Xi.shape[1], self._at_a_time()))
+        largest, sums, alignment, squares = np.hstack(list(parts))
+        self._scale = self._feasible_scale(largest, sums)
         squares *= self._scale**2
         self.norm = np.sqrt(squares if problem.per_neuron else squares.sum())
         self.bounds = -alignment * self._scale
         self.objective = float(self.bounds.sum() - np.sum(problem.epsilon * self.norm))
 
-    def _feasible_scale(self, correlation, sums):
-        largest = correlation.max(axis=0, initial=1.0)
+    def _at_a_time(self):
+        """Of how many neurons to compute A' Xi: that takes no more than half of data and targets.
+
+        Each thread has a sum and what is added to it.
+        """
+        n_inputs, n_neurons = self.problem.shape
+        most = len(self._given) * (n_inputs + n_neurons) // 2
+        return max(1, most // (2 * self._workers.n_threads * max(n_inputs, 1)))
+
+    def _measure(self, some):
+        """What decides the scales of some neurons, and what they add to the bound."""
+        weights = self.problem.columns(some).penalty_weights
+        correlation, *others = self._over_rows(self._correlate, some)
+        np.abs(correlation, out=correlation)
+        if weights is not None:
+            correlation /= weights
+        return correlation.max(axis=0, initial=1.0), *others
+
+    def _feasible_scale(self, largest, sums):
         if self.problem.penalize_intercept:
             return 1 / np.maximum(largest, np.abs(sums))
         # Non-negative with a sum of zero: nothing but zero.
@@ -160,10 +176,10 @@ class DualPoint:
 
         return self._workers.total(over, self._blocks)
 
-    def _on(self, part, rows):
-        """Some rows of the feasible point, before its columns are scaled."""
-        Xi = self._given[rows].astype(np.float64)
-        Xi -= self._shift * part.active
+    def _on(self, part, rows, some=slice(None)):
+        """Some rows and columns of the feasible point, before its columns are scaled."""
+        Xi = self._given[rows, some].astype(np.float64)
+        Xi -= self._shift[some] * part.active
         Xi *= part.active | (Xi > 0)
         return Xi
 
@@ -171,8 +187,9 @@ class DualPoint:
         squares = np.einsum("ij,ij->j", part.Y, part.Y, dtype=np.float64)
         return self._on(part, rows).sum(axis=0), part.active.sum(axis=0), squares
 
-    def _measure(self, part, rows):
-        Xi = self._on(part, rows)
+    def _correlate(self, part, rows, some):
+        part = part.columns(some)
+        Xi = self._on(part, rows, some)
         alignment = np.einsum("ij,ij->j", Xi, part.target)
         return part.A.T @ Xi, Xi.sum(axis=0), alignment, _squares(part.charged(Xi))
 

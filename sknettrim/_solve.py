@@ -121,7 +121,7 @@ def solve_layer(
     reduction = reduce(problem)
     if reduction.neurons.any():
         start = None if start is None else reduction.restrict(replace(start, n_iter=0))
-        reduced = solve(
+        solution = solve(
             reduction.problem,
             tol=tol,
             max_iter=max_iter,
@@ -130,10 +130,10 @@ def solve_layer(
             **options,
         )
     else:
-        reduced = reduction.restrict(zero(problem))
-    solution = reduction.expand(reduced)
+        solution = reduction.restrict(zero(problem))
+    solution = reduction.expand(solution)
     dtype = problem.Y.dtype
-    coef, intercept = solution.U.astype(dtype), solution.c.astype(dtype)
+    coef, intercept = (part.astype(dtype, copy=False) for part in (solution.U, solution.c))
     coef, proof = _without_negligible(problem, coef, intercept, solution.Xi, tol)
     result = LayerResult(
         coef=coef,
@@ -205,7 +205,8 @@ def _without_negligible(problem, coef, intercept, Xi, tol):
     unnoticed = np.abs(coef) * column_norms(problem.A)[:, None] < NEGLIGIBLE * problem.epsilon
     for share in NEGLIGIBLE_SHARES:
         negligible = unnoticed & (size < _largest_of_share(size, share * tol))
-        sparser = np.where(negligible, 0, coef).astype(coef.dtype)
+        sparser = coef.copy()
+        sparser[negligible] = 0
         proof = dual.certify(sparser, intercept)
         if proof.error() <= tol:
             return sparser, proof

@@ -19,9 +19,10 @@ from threadpoolctl import ThreadpoolController
 
 # Elements of a block of responses: a few of them fit in a core's cache.
 BLOCK = 1 << 16
-# Multiplications in a product of inputs and weights below which one thread is fastest, and for
-# which each of more than two threads is worth its price: they share one interpreter.
-SMALL_LAYER = 1e8
+# Multiplications in a product of inputs and weights from which two threads are faster than one,
+# and for which each of more is worth its price: they share one interpreter.
+TWO_THREADS = 3e7
+EACH_THREAD = 1e8
 MOST_THREADS = 8
 
 
@@ -38,15 +39,32 @@ class Workers:
         if self.n_threads == 1:
             yield
             return
-        with _single, ThreadPoolExecutor(self.n_threads) as self._pool:
+        # The caller's is one of them.
+        with _single, ThreadPoolExecutor(self.n_threads - 1) as self._pool:
             try:
                 yield
             finally:
                 self._pool = None
 
     def map(self, function, *arguments):
-        """``list(map(function, *arguments))``, one call per thread."""
-        return list((self._pool.map if self._pool else map)(function, *arguments))
+        """``list(map(function, *arguments))``, by all threads: each takes the next call there is.
+
+        The caller works, too, in place of being woken when others have done so.
+        """
+        if self._pool is None:
+            return list(map(function, *arguments))
+        calls = list(zip(*arguments, strict=True))
+        results, left = [None] * len(calls), iter(range(len(calls)))
+
+        def work():
+            for i in left:
+                results[i] = function(*calls[i])
+
+        others = [self._pool.submit(work) for _ in range(min(self.n_threads, len(calls)) - 1)]
+        work()
+        for other in others:
+            other.result()
+        return results
 
     def total(self, function, shares):
         """The sum, over all blocks of rows, of the tuple of arrays that `function` returns."""
@@ -80,9 +98,8 @@ class Workers:
 
     def sums(self, A, right):
         """``A.T @ right``, by rows of both."""
-        parts = self._parts(A.shape[0])
-        with self.at_work():
-            return sum(self.map(lambda rows: A[rows].T @ right[rows], parts))
+        parts = [[rows] for rows in self._parts(A.shape[0])]
+        return self.total(lambda rows: [A[rows].T @ right[rows]], parts)[0]
 
     def shares(self, n_rows, n_columns, size=BLOCK):
         """For each thread, its rows in blocks of that many elements, for its cache."""
@@ -107,8 +124,9 @@ def _add(totals, parts):
 
 def most_threads(n_multiplications):
     """One for small layers, and some for large ones: more would cost more than they give."""
-    worth = int(n_multiplications / SMALL_LAYER)
-    return 1 if worth == 0 else min(max(worth, 2), MOST_THREADS)
+    if n_multiplications < TWO_THREADS:
+        return 1
+    return min(max(int(n_multiplications / EACH_THREAD), 2), MOST_THREADS)
 
 
 def blas_threads(n_threads):

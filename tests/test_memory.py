@@ -113,9 +113,10 @@ def test_so_does_a_layer_of_many_more_neurons_than_inputs(options):
     assert _share_of_memory(4000, 20, 300, **options) <= 3
 
 
+@pytest.mark.parametrize("shape", [(1000, 1500, 100), (1000, 1000, 500)], ids=str)
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
-def test_so_does_a_layer_of_more_inputs_than_rows(inactive):
-    inputs, responses = made_layer("gaussian", 1000, 1500, 100)
+def test_so_does_a_layer_of_as_many_inputs_as_rows_or_more(inactive, shape):
+    inputs, responses = made_layer("gaussian", *shape)
     targets = np.maximum(responses, 0)
     peak = peak_memory(lambda: trim_layer(inputs, targets, epsilon=0.2, inactive=inactive))
     assert peak <= 3 * (inputs.nbytes + targets.nbytes)

@@ -16,7 +16,7 @@ from sknettrim import NetTrim, _tasks
 from sknettrim._problem import LayerProblem
 from sknettrim._solve import solve_layer
 from sknettrim._tasks import solve_problems
-from sknettrim._threads import SMALL_LAYER
+from sknettrim._threads import EACH_THREAD
 
 SOLVE_TASK = _tasks._solve_task
 
@@ -120,7 +120,7 @@ def test_a_task_alone_stays_in_this_process_whatever_n_jobs(wide_problem, here):
     assert here == [os.getpid()]
 
 
-LARGE = 16 * SMALL_LAYER
+LARGE = 16 * EACH_THREAD
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_several_tasks_at_a_time_only_where_that_is_faster(sizes, n_jobs, n_thre
 
 
 def test_a_layer_with_most_of_the_work_stays_in_this_process(wide_problem, here, monkeypatch):
-    monkeypatch.setattr("sknettrim._threads.SMALL_LAYER", 1)
+    monkeypatch.setattr("sknettrim._threads.TWO_THREADS", 1)
     large = wide_problem.columns(slice(40))
     with threadpool_limits(2, user_api="blas"):
         solve_problems([large, large.columns(slice(4))], n_layers=2, n_jobs=2)

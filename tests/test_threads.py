@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, get_ident
 
 import numpy as np
 import pytest
@@ -36,6 +37,31 @@ def test_also_after_an_error(n_threads):
     with pytest.raises(ZeroDivisionError), own_threads(2):
         1 / 0  # noqa: B018
     assert _most_blas_threads() == Workers().n_threads == n_threads
+
+
+def test_all_threads_share_the_calls_of_map_and_results_keep_their_order(n_threads):
+    workers, everyone = Workers(), Barrier(n_threads, timeout=60)
+
+    def triple(i):
+        # Nobody goes on before all are here: none of the threads does the calls of another.
+        everyone.wait()
+        return 3 * i, get_ident()
+
+    with workers.at_work():
+        results = workers.map(triple, range(2 * n_threads))
+    assert [value for value, _ in results] == list(range(0, 6 * n_threads, 3))
+    threads = {thread for _, thread in results}
+    assert len(threads) == n_threads
+    assert get_ident() in threads
+
+
+@pytest.mark.parametrize("bad", range(4))
+def test_an_error_in_any_thread_reaches_the_caller(n_threads, bad):
+    workers = Workers()
+    with pytest.raises(ZeroDivisionError), workers.at_work():
+        workers.map(lambda i: 1 / (i - bad), range(4))
+    with workers.at_work():
+        assert workers.map(abs, [-1, -2]) == [1, 2]
 
 
 def alone(script):
@@ -134,7 +160,8 @@ def test_a_layer_has_as_many_threads_as_it_is_worth(n_threads, monkeypatch):
         return solve(*arguments, **options)
 
     monkeypatch.setattr(trim_module, "solve_layer", note)
-    monkeypatch.setattr("sknettrim._threads.SMALL_LAYER", 1e6)
+    monkeypatch.setattr("sknettrim._threads.TWO_THREADS", 1e6)
+    monkeypatch.setattr("sknettrim._threads.EACH_THREAD", 1e6)
     rng = np.random.default_rng(0)
     for n in (50, 1000, 4000, 20000):
         A, W = rng.standard_normal((n, 50)), rng.standard_normal((50, 20))

@@ -120,19 +120,15 @@ class Iterate:
         self.AX = None
 
     def _step(self, measure=False):
-        old_Z = self.Z.copy() if measure else None
         found = least_squares(self)
-        self.workers.map(partial(self._update_weights, found), self.inputs)
+        update = partial(self._update_weights, found, measure)
+        squares_Z = sum(self.workers.map(update, self.inputs))
         squares = sum(self.workers.map(partial(self._respond, found, measure), self.rows))
         project = partial(self._project_and_measure, found) if measure else self._project
-        measured = self.workers.map(partial(project, self._inside(squares)), self.rows)
+        squares_S = self.workers.map(partial(project, self._inside(squares)), self.rows)
         if not measure:
             return None
-        # As large as the responses.
-        del found, project
-        self.squares_S = sum(measured)
-        squares_Z = [_squares(array) for array in self._of_weights(old_Z)]
-        self.squares_Z = np.array(squares_Z, dtype=np.float64)
+        self.squares_S, self.squares_Z = sum(squares_S), squares_Z
         return max(self._residual(self.squares_S), self._residual(self.squares_Z))
 
     def _residual(self, squares):
@@ -145,23 +141,24 @@ class Iterate:
         squares[2:] *= self.rho_S.astype(np.float64) ** 2
         return squares.sum(axis=1, keepdims=True)
 
-    def _of_weights(self, old_Z):
-        """What is measured of the weights, one after the other."""
-        yield self.X - self.Z
-        yield self.Z
-        yield self.Z - old_Z
-        yield self.b
+    def _update_weights(self, found, measure, blocks):
+        """X as found, and over-relaxed, Z and b by soft thresholding.
 
-    def _update_weights(self, found, blocks):
-        """X as found, and over-relaxed, Z and b by soft thresholding."""
+        To `measure` returns the squares of the residuals.
+        """
+        squares = 0.0
         for inputs in blocks:
             X, Z, b = self.X[inputs], self.Z[inputs], self.b[inputs]
+            old_Z = Z.copy() if measure else None
             found.weights(inputs, out=X)
             _relax_towards(X, Z)
             Z += b
             limit = self.penalty[inputs] / self.rho_Z
             np.clip(Z, -limit, limit, out=b)
             Z -= b
+            if measure:
+                squares = squares + _of_residuals(X, Z, Z - old_Z, b)
+        return squares
 
     def _respond(self, found, measure, blocks):
         """Move S and a to where :meth:`_relax` says; returns what the ball measures.
@@ -215,8 +212,7 @@ class Iterate:
             AX = found.responses_again(rows)
             self._relax(rows, AX, S, a)
             self._project(inside, [rows])
-            pairs = (AX - S, S, S - old_S, a)
-            squares = squares + np.array([_squares(array) for array in pairs], np.float64)
+            squares = squares + _of_residuals(AX, S, S - old_S, a)
         return squares
 
     def balance(self):
@@ -317,6 +313,12 @@ def _factor(squares, bias):
 def _squares(array):
     """Of the columns."""
     return np.einsum("ij,ij->j", array, array)
+
+
+def _of_residuals(found, split, change, dual):
+    """Squares, for each neuron, of what :func:`_factor` wants to know of a splitting."""
+    arrays = found - split, split, change, dual
+    return np.array([_squares(array) for array in arrays], dtype=np.float64)
 
 
 def _root_mean_square(array):

@@ -24,11 +24,18 @@ class _ByInputs:
 
     def __init__(self, iterate):
         self.iterate, self.known = iterate, iterate.AX is not None
-        self.right = sum(iterate.workers.map(self._correlate, iterate.rows))
-        last = iterate.X if self.known else 0
-        self.right += iterate.inverse.value * (iterate.Z - iterate.b - last)
+        self.right = iterate.inverse.value * self._pull()
+        for part in iterate.workers.map(self._correlate, iterate.rows):
+            self.right += part
         if not self.known and iterate.S.dtype == np.float32:
             iterate.AX = np.empty_like(iterate.S)
+
+    def _pull(self):
+        """Z - b - X."""
+        pull = self.iterate.Z - self.iterate.b
+        if self.known:
+            pull -= self.iterate.X
+        return pull
 
     def _correlate(self, blocks):
         """A'(S - a - A X) over some rows."""
@@ -37,7 +44,7 @@ class _ByInputs:
             missing = iterate.S[rows] - iterate.a[rows]
             if self.known:
                 missing -= iterate.AX[rows]
-            total = total + iterate.A[rows].T @ missing
+            total += iterate.A[rows].T @ missing
         return total
 
     def weights(self, inputs, out):
