@@ -7,6 +7,7 @@ for tens of milliseconds after each product, be it as small as a norm, and take 
 ours: the two do not mix. So BLAS has one thread for as long as a layer is solved.
 """
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -57,8 +58,13 @@ class Workers:
         results, left = [None] * len(calls), iter(range(len(calls)))
 
         def work():
-            for i in left:
-                results[i] = function(*calls[i])
+            try:
+                for i in left:
+                    results[i] = function(*calls[i])
+            except BaseException:
+                # Nobody begins another call.
+                deque(left, maxlen=0)
+                raise
 
         others = [self._pool.submit(work) for _ in range(min(self.n_threads, len(calls)) - 1)]
         work()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, get_ident
 
@@ -62,6 +63,20 @@ def test_an_error_in_any_thread_reaches_the_caller(n_threads, bad):
         workers.map(lambda i: 1 / (i - bad), range(4))
     with workers.at_work():
         assert workers.map(abs, [-1, -2]) == [1, 2]
+
+
+def test_after_an_error_no_thread_begins_another_call(n_threads):
+    workers, begun = Workers(), []
+
+    def fail_first(i):
+        begun.append(i)
+        if i == 0:
+            raise ZeroDivisionError
+        time.sleep(0.01)
+
+    with pytest.raises(ZeroDivisionError), workers.at_work():
+        workers.map(fail_first, range(200))
+    assert len(begun) < 100
 
 
 def alone(script):

@@ -69,8 +69,9 @@ class NewtonSystem:
         right = right / multiplier[:, None]
         d = right.astype(dtype)
         solved = _solve_in(dtype, parts, d)
-        # Half as many at a time, for the same memory.
-        for bad in np.array_split(np.flatnonzero(~solved), 2):
+        unsolved = np.flatnonzero(~solved)
+        # Half of them at a time, for the same memory.
+        for bad in np.array_split(unsolved, 2) if len(unsolved) else ():
             again = right[bad]
             solved = _solve_in(np.dtype(np.float64), [part[bad] for part in parts], again)
             d[bad] = np.where(solved[:, None, None], again, 0.0)
