@@ -25,6 +25,12 @@ def one_thread():
         yield
 
 
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Estimators without random_state draw the same in each run, in any order of tests."""
+    np.random.seed(0)  # noqa: NPY002 -- scikit-learn draws from this one
+
+
 def fit_quietly(estimator, X, y):
     """Train for as long as it says; whether that is long enough is not the point here."""
     with warnings.catch_warnings():

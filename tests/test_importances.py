@@ -60,7 +60,9 @@ def test_they_are_the_sum_over_all_paths():
 
 def test_without_activation_they_are_the_derivative(data, train):
     X, y = data
-    mlp = MLPRegressor(hidden_layer_sizes=(8, 4), activation="identity", max_iter=50)
+    mlp = MLPRegressor(
+        hidden_layer_sizes=(8, 4), activation="identity", max_iter=50, random_state=0
+    )
     trim = NetTrim(train(mlp, X, y), epsilon=0.2).fit(X)
     origin = trim.predict(np.zeros((1, 6)))
     slopes = np.abs(trim.predict(np.eye(6)) - origin) * X.std(axis=0)
