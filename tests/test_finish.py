@@ -248,6 +248,15 @@ def test_it_is_worthwhile_sooner_with_many_rows():
     assert not asked(8000, matched=True)
 
 
+def test_many_small_groups_are_worth_less(monkeypatch):
+    A, Y = layer_like_a_hidden_one(3, n=8000, p=100, m=60)
+    iterate = after(LayerProblem(A, Y, 0.2 * np.linalg.norm(Y)), 50, np.float32)
+    assert worthwhile(iterate, 100)
+    monkeypatch.setattr("sknettrim.solvers._price.bytes_left", lambda *_: 1e5)
+    assert not worthwhile(iterate, 100)
+    assert worthwhile(iterate, 1e4)
+
+
 def test_with_more_threads_there_are_more_batches_and_not_more_memory():
     A, Y = layer_like_a_hidden_one(3, n=8000, p=100, m=60)
     iterate = after(LayerProblem(A, Y, 0.2 * np.linalg.norm(Y)), 50, np.float32)

@@ -7,7 +7,7 @@ room at the same time are a group.
 import numpy as np
 
 from ._newton_system import fast_order
-from ._price import batch_size, bytes_left
+from ._price import batch_size, bytes_left, bytes_of_neurons, bytes_of_vectors
 
 # The most neurons of a batch; their numbers of inputs count in such units, so that those of rows
 # can be alike, too.
@@ -55,7 +55,7 @@ class Batches:
 
     def room_beside(self, batches, others):
         """Whether other neurons may step with those of a group, as vectors alone."""
-        vectors = _bytes_of_vectors(self.n_inputs.max(), self.n_rows.max()) * len(others)
+        vectors = bytes_of_vectors(self.n_inputs.max(), self.n_rows.max()) * len(others)
         return len(others) == 0 or self._bytes(batches) + vectors <= self.room
 
     def _batches(self, neurons):
@@ -85,11 +85,5 @@ class Batches:
             inputs, rows = (
                 fast_order(counts[batch].max()) for counts in (self.n_inputs, self.n_rows)
             )
-            matrices = self.itemsize * inputs * (inputs + rows)
-            size += (matrices + _bytes_of_vectors(inputs, rows)) * len(batch)
+            size += bytes_of_neurons(inputs, rows, self.itemsize) * len(batch)
         return size
-
-
-def _bytes_of_vectors(inputs, rows):
-    """What a neuron with so many takes in a step, besides its matrices."""
-    return 230 * inputs + 110 * rows

@@ -110,7 +110,9 @@ class _Reduced:
         self.epsilon = iterate.epsilon.astype(np.float64)
         self.separate = iterate.problem.per_neuron
         charged = iterate.problem.charged(iterate.a)
-        multiplier = iterate.problem.norm(iterate.rho_S * charged) / self.epsilon
+        # In double precision: the square of a penalty may be out of range of single precision.
+        norms = iterate.rho_S.astype(np.float64) * np.linalg.norm(charged, axis=0)
+        multiplier = (norms if self.separate else np.linalg.norm(norms)) / self.epsilon
         # A ball that is not touched yet tells no multiplier, but those of other neurons do.
         touched = multiplier[multiplier > 0]
         usual = np.median(touched) if len(touched) else 0.0

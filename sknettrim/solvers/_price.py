@@ -10,11 +10,18 @@ MORE_ROWS = 1.3, 16
 # Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
 # rows can be alike on the inputs that matter, and share a multiplier.
 SMALL_MATRIX = 4_000
-# Of all rounds together, on average: most neurons take part in the first only.
-TYPICAL_STEPS = 12
-# Operations of products that take as long as what ADMM does with one response besides, and as what
-# a step does with an input or a row of a neuron besides its matrices, and with a neuron.
-ELEMENTWISE, VECTORS, NEURON = 1e3, 5e3, 2e6
+# Of a neuron in all rounds together, on average; and how often it takes part in one.
+TYPICAL_STEPS, TYPICAL_ROUNDS = 15, 1.3
+# Operations of products of inputs and weights that take as long as what ADMM does with one response
+# besides, and as an iteration of next to nothing; ...
+ELEMENTWISE, ITERATION = 1e3, 2e7
+# ... as what a step does with the matrices of a neuron, relative to its rows and inputs, times the
+# square of the latter; with an input or a row besides, with a neuron, and with all that are in
+# memory at the same time; ...
+ROWS, INPUTS, VECTORS, NEURON, GROUP = 4.0, 0.2, 1.3e4, 5e5, 1.7e8
+# ... and as what gathers an element for a Gram matrix. The rest, mostly products over all data, in
+# iterations of ADMM.
+GATHER, REST = 100.0, 12
 # Bytes relative to inputs and responses in double precision, with what ADMM holds, so that in all
 # they stay below three; or of the end alone, no more than nobody misses.
 MOST_MEMORY = 2.7
@@ -32,23 +39,32 @@ def worthwhile(iterate, n_iter):
     """
     if not iterate.problem.strict or sparse.issparse(iterate.A):
         return False
-    n = len(iterate.S)
-    n_active = np.count_nonzero(iterate.problem.active, axis=0)
     inputs, rows = numbers(iterate)
-    # Once for all, and once for half of them, mostly.
-    start = 2.0 * np.sum(inputs**2 * np.minimum(n_active, n - n_active))
-    end = TYPICAL_STEPS * price(inputs, rows) + start
-    return bytes_left(iterate, inputs, rows) > 0 and end < n_iter * _price_of_iteration(iterate)
+    room = bytes_left(iterate, inputs, rows)
+    if room <= 0:
+        return False
+    n_groups = np.sum(bytes_of_neurons(inputs, rows, iterate.A.itemsize)) / room
+    steps = TYPICAL_STEPS * (price(inputs, rows) + GROUP * n_groups)
+    matrices = TYPICAL_ROUNDS * _price_of_matrices(iterate, inputs)
+    return steps + matrices < (n_iter - REST) * _price_of_iteration(iterate)
+
+
+def _price_of_matrices(iterate, inputs):
+    """Of gathering inputs and of their Gram matrices, over the smaller part of the rows."""
+    n_active = np.count_nonzero(iterate.problem.active, axis=0)
+    n_rows = np.minimum(n_active, len(iterate.S) - n_active)
+    return np.sum(n_rows * (GATHER * (inputs + len(iterate.Z)) + 1.2 * inputs**2))
 
 
 def _price_of_iteration(iterate):
     (n, m), p = iterate.S.shape, iterate.A.shape[1]
-    return (4.0 * p + ELEMENTWISE) * n * m + 2.0 * m * len(iterate.inverse.gram) ** 2
+    products = 4.0 * n * p + 2.0 * len(iterate.inverse.gram) ** 2
+    return m * (products + ELEMENTWISE * n) + ITERATION
 
 
 def price(inputs, rows):
     """Of a step of neurons with so many inputs and rows, in operations."""
-    matrices = inputs**2 * (3.0 * rows + 1.5 * inputs)
+    matrices = inputs**2 * (ROWS * rows + INPUTS * inputs)
     return np.sum(matrices + VECTORS * (inputs + rows) + NEURON)
 
 
@@ -66,6 +82,16 @@ def bytes_left(iterate, inputs, rows):
     at_work = min(n_threads * batch_size(n_threads, itemsize), elements) * itemsize
     # Responses take their turn with matrices.
     return left - 4 * at_work if left > iterate.S.nbytes else 0.0
+
+
+def bytes_of_neurons(inputs, rows, itemsize):
+    """What neurons with so many inputs and rows take: matrices, and the vectors of a step."""
+    return itemsize * inputs * (inputs + rows) + bytes_of_vectors(inputs, rows)
+
+
+def bytes_of_vectors(inputs, rows):
+    """What they take besides their matrices."""
+    return 230 * inputs + 110 * rows
 
 
 def batch_size(n_threads, itemsize):

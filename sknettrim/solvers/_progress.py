@@ -31,9 +31,9 @@ SLOWING = 2.0
 # All iterations that a strict layer usually takes, over the root of rows per input. But who knows:
 # it may take more, relative to those it has.
 USUAL_ITERATIONS = 50
-MORE = 1.25
+MORE = 1.6
 # Share of them before which a layer is hardly known, unless it has a start: the end takes more
-# rounds then, and is worth no more than what was done.
+# rounds then, and is worth no more than what may be left at least.
 EARLY = 0.25
 
 
@@ -106,10 +106,9 @@ class Progress:
     def left(self, shape, warm):
         """How many more iterations a strict layer may take, with inputs of this shape."""
         n_rows, n_inputs = shape
-        usual = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs)
-        if not warm and self.n_iter < EARLY * usual:
-            return self.n_iter
-        expected = max(usual - self.n_iter, MORE * self.n_iter)
+        usual, expected = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs), MORE * self.n_iter
+        if warm or self.n_iter >= EARLY * usual:
+            expected = max(expected, usual - self.n_iter)
         if self._failures > 0:
             # A proof has told how far it is.
             expected = min(expected, SLOWING**self._failures * self._to_go(RECENT))
