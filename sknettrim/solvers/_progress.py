@@ -31,7 +31,7 @@ SLOWING = 2.0
 # All iterations that a strict layer usually takes, over the root of rows per input. But who knows:
 # it may take more, relative to those it has.
 USUAL_ITERATIONS = 50
-MORE = 1.6
+MORE = 1.3
 # Share of them before which a layer is hardly known, unless it has a start: the end takes more
 # rounds then, and is worth no more than what may be left at least.
 EARLY = 0.25
