@@ -10,18 +10,18 @@ MORE_ROWS = 1.3, 16
 # Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
 # rows can be alike on the inputs that matter, and share a multiplier.
 SMALL_MATRIX = 4_000
-# Of a neuron in all rounds together, on average; and how often it takes part in one.
+# Steps of a neuron in all rounds together, and rounds it takes part in, on average.
 TYPICAL_STEPS, TYPICAL_ROUNDS = 15, 1.3
-# Operations of products of inputs and weights that take as long as what ADMM does with one response
-# besides, and as an iteration of next to nothing; ...
+# What follows is in operations of products of inputs and weights that take as long.
+# Of ADMM: what it does with a response besides the products, and an iteration of next to nothing.
 ELEMENTWISE, ITERATION = 1e3, 2e7
-# ... as what a step does with the matrices of a neuron, relative to its rows and inputs, times the
-# square of the latter; with an input or a row besides, with a neuron, and with all that are in
-# memory at the same time; ...
+# Of a step: the square of the inputs of a neuron, for each of its rows and inputs; besides it an
+# input or a row, a neuron, and all neurons for which there is room at the same time.
 ROWS, INPUTS, VECTORS, NEURON, GROUP = 4.0, 0.2, 1.3e4, 5e5, 1.7e8
-# ... and as what gathers an element for a Gram matrix. The rest, mostly products over all data, in
-# iterations of ADMM.
-GATHER, REST = 100.0, 12
+# Of a Gram matrix, for each row: an input that is gathered, and the square of the inputs.
+GATHER, GRAM = 100.0, 1.2
+# Of all else, mostly products over all data, in iterations of ADMM.
+REST = 12
 # Bytes relative to inputs and responses in double precision, with what ADMM holds, so that in all
 # they stay below three; or of the end alone, no more than nobody misses.
 MOST_MEMORY = 2.7
@@ -53,7 +53,7 @@ def _price_of_matrices(iterate, inputs):
     """Of gathering inputs and of their Gram matrices, over the smaller part of the rows."""
     n_active = np.count_nonzero(iterate.problem.active, axis=0)
     n_rows = np.minimum(n_active, len(iterate.S) - n_active)
-    return np.sum(n_rows * (GATHER * (inputs + len(iterate.Z)) + 1.2 * inputs**2))
+    return np.sum(n_rows * (GATHER * (inputs + len(iterate.Z)) + GRAM * inputs**2))
 
 
 def _price_of_iteration(iterate):
