@@ -20,7 +20,7 @@ from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
 from sknettrim.solvers._batches import Batches
-from sknettrim.solvers._finish import MAX_ROUNDS, MAX_WORK, _Reduced, finish
+from sknettrim.solvers._finish import MAX_ROUNDS, _Reduced, finish
 from sknettrim.solvers._interior_point import Steps, ball_error, solve
 from sknettrim.solvers._newton_system import NewtonSystem
 from sknettrim.solvers._point import Point
@@ -108,7 +108,9 @@ def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(mon
     plain = trim_layer(A, Y, epsilon=0.1)
     assert tried
     assert not any(tried)
-    np.testing.assert_array_equal(found.coef, plain.coef)
+    # But for rounding errors: its responses were folded meanwhile.
+    np.testing.assert_array_equal(found.coef != 0, plain.coef != 0)
+    np.testing.assert_allclose(found.coef, plain.coef, rtol=1e-5)
     assert found.n_iter == plain.n_iter
 
 
@@ -185,16 +187,13 @@ def test_where_nothing_is_missing_but_the_proof_rounding_errors_are_removed(monk
     problem = LayerProblem(A, Y, 0.3 * np.linalg.norm(Y))
     extend, solve_some, solved = _Reduced.extend, _Reduced.solve, []
 
-    def find_doubts(layer):
-        missing, loss = extend(layer)
-        if len(solved) == 2:
-            missing, loss = np.empty(0, dtype=int), np.inf
-            monkeypatch.setattr(layer, "stale", lambda _: np.empty(0, dtype=int))
-        return missing, loss
+    def find_doubts(layer, *goals):
+        changed, error = extend(layer, *goals)
+        return (np.empty(0, dtype=int), np.inf) if len(solved) == 1 else (changed, error)
 
     def note(layer, changed, *limits):
         solved.append(len(changed))
-        if len(solved) == 3:
+        if len(solved) == 2:
             responses = layer._respond()[layer.row_places]
             np.testing.assert_array_equal(layer.row_excess, responses)
         return solve_some(layer, changed, *limits)
@@ -203,7 +202,7 @@ def test_where_nothing_is_missing_but_the_proof_rounding_errors_are_removed(monk
     monkeypatch.setattr(_Reduced, "solve", note)
     monkeypatch.setattr("sknettrim.solvers._finish.FIRST_GOAL", 30)
     found = finish(after(problem, 50), TOL, 50, 2000)
-    assert solved[2] == solved[0] == Y.shape[1]
+    assert solved[:2] == [Y.shape[1]] * 2
     assert problem.certify(found.U, found.c, found.Xi).error() <= TOL
 
 
@@ -222,6 +221,7 @@ def test_neurons_that_cannot_follow_stay_where_they_are():
     A, Y = layer_like_a_hidden_one(5)
     iterate = after(LayerProblem(A, Y, 0.3 * np.linalg.norm(Y)), 50)
     layer = _Reduced(iterate)
+    layer.begin()
     layer.solve(np.arange(Y.shape[1]), 1e-5, 50)
     steps = Steps(layer.point, [], epsilon=layer.epsilon)
     for _ in range(400):
@@ -326,9 +326,10 @@ def test_it_gives_up_where_what_matters_grows_beyond_its_price(monkeypatch):
 
     monkeypatch.setattr(_Reduced, "solve", note)
     monkeypatch.setattr("sknettrim.solvers._finish.OFF_TRACK", np.inf)
+    monkeypatch.setattr("sknettrim.solvers._finish.MAX_WORK", 3)
     assert finish(iterate, 1e-3, 20, 2000) is None
     assert len(prices) < MAX_ROUNDS
-    assert sum(prices) <= MAX_WORK * prices[0]
+    assert sum(prices) <= 3 * prices[0]
 
 
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
@@ -361,12 +362,14 @@ def test_a_group_of_all_sizes_finds_the_multiplier_of_all(seed, monkeypatch):
 
     monkeypatch.setattr("sknettrim.solvers._batches.MOST_NEURONS", 4)
     together = _Reduced(iterate)
+    together.begin()
     before = together.multiplier
     monkeypatch.setattr("sknettrim.solvers._batches.bytes_left", lambda *_: 1e9)
     assert len(groups_of(together)) == 1
     together.solve(everyone, 1e-4, 25)
     assert together.multiplier > 1.05 * before
     apart = _Reduced(iterate)
+    apart.begin()
     monkeypatch.setattr("sknettrim.solvers._batches.bytes_left", lambda *_: 2.5e6)
     assert len(groups_of(apart)) == 4
     # What remains to be done after all groups.

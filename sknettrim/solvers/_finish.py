@@ -18,11 +18,10 @@ from ._newton_system import NewtonSystem, fast_order
 from ._point import Point
 from ._price import numbers, price
 
-# Inputs with a slope of this share of their penalty join where some exceed it by TOO_STEEP.
+# Inputs with a slope of this share of their penalty join where some exceed it.
 NEAR = 0.98
-TOO_STEEP = 5e-4
-# Rows join that exceed their bound by this much of the mean response.
-TOO_HIGH = 1e-4
+# What neurons may miss together and are not solved again, relative to the tolerance.
+FORGIVEN = 0.25
 # Late rounds are for a few neurons; the price of all rounds, relative to that of the first.
 MAX_ROUNDS = 10
 MAX_WORK = 8
@@ -53,30 +52,36 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
 
     Of neurons that have a ball each, a few may still not be optimal.
     """
-    layer, problem = _Reduced(iterate), iterate.problem
+    layer = _Reduced(iterate)
     if not np.any(layer.multiplier > 0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
+    with iterate.folded():
+        layer.begin()
+        return _in_rounds(layer, tol, n_iter, max_iter, verbose)
+
+
+def _in_rounds(layer, tol, n_iter, max_iter, verbose):
+    """Solve what is left of the layer, until nothing else matters."""
     everyone = changed = np.arange(len(layer.chosen))
     affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
     for _ in range(MAX_ROUNDS):
         affordable -= layer.price(changed)
         if affordable < 0:
             return None
-        with iterate.workers.at_work():
+        with layer.iterate.workers.at_work():
             steps, error = layer.solve(changed, goal, min(MAX_STEPS, max_iter - n_iter))
         n_iter += steps
         if n_iter >= max_iter or not error <= OFF_TRACK:
             return None
-        missing, loss = layer.extend()
-        if verbose > 1:
-            print(f"  interior point {n_iter:4d}: {len(missing)} neurons miss inputs or rows")
         goal = min(goal, GOAL * tol)
-        changed = np.union1d(missing, layer.stale(goal))
+        changed, error = layer.extend(tol, goal)
+        if verbose > 1:
+            print(f"  interior point {n_iter:4d}: {len(changed)} neurons are not optimal")
         most = FEW * len(everyone) if layer.separate else 0
-        if len(changed) <= most or loss <= tol:
+        if len(changed) <= most or error <= tol:
             solution = layer.solution(n_iter)
-            unproven = _unproven(problem, solution, tol)
+            unproven = _unproven(layer.iterate.problem, solution, tol)
             if len(unproven) <= most:
                 return solution
             # As large as the responses.
@@ -100,7 +105,7 @@ def _unproven(problem, solution, tol):
 class _Reduced:
     """The layer, with the inputs and rows of each neuron that seem to matter.
 
-    All in the units of the ADMM iterate that it starts from, and leaves as it is.
+    All in the units of the ADMM iterate that it starts from, which may be folded afterwards.
     """
 
     def __init__(self, iterate):
@@ -119,10 +124,16 @@ class _Reduced:
         self.multiplier = np.where(multiplier > 0, multiplier, usual)
         self.chosen = self._choose()
         self._place()
-        self.point = None
+        self.row_multiplier = iterate.rho_S[self.row_places[1]] * iterate.a[self.row_places]
         self.complete = np.zeros(len(self.chosen), dtype=bool)
-        multipliers = iterate.rho_S[self.row_places[1]] * iterate.a[self.row_places]
-        self._take_rows(self._above(self._respond()), multipliers)
+
+    def begin(self):
+        """Where the present weights are."""
+        target = self.iterate.target
+        self.target_squares = np.einsum("ij,ij->j", target, target, dtype=np.float64)
+        self.shift = self._shift()
+        self.row_excess = self._above(self._respond())[self.row_places]
+        self.point = Point(*self._counts(), self.penalty[self.places])
 
     def _choose(self):
         """The inputs and rows of neurons that ADMM would keep next, were its thresholds lower."""
@@ -146,11 +157,6 @@ class _Reduced:
             (np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
             for parts in zip(*self.chosen, strict=True)
         )
-
-    def _take_rows(self, above, multipliers):
-        """For the chosen rows, what responses exceed their bounds by, and the multipliers."""
-        self.row_excess = above[self.row_places]
-        self.row_multiplier = multipliers
 
     def solve(self, changed, goal, max_iter):
         """Solve the programs of some neurons, cut down to the chosen inputs and rows.
@@ -208,16 +214,18 @@ class _Reduced:
 
     def _renew(self, changed):
         """Room for what is chosen: some neurons with the present weights, others as they were."""
-        before, (n_inputs, n_rows) = self.point, self._counts()
-        self.point = point = Point(n_inputs, n_rows, self.penalty[self.places])
-        point.weights[point.has_input] = self.weights[self.places]
-        point.gradient[point.has_input] = self.gradient[self.places]
-        point.excess[point.has_row] = self.row_excess
-        point.row_multiplier[point.has_row] = self.row_multiplier
-        point.square[:], point.multiplier[:] = self.squares, self.multiplier
-        if before is not None:
-            others = self._others(changed)
-            point.put(others, before, others)
+        point = self.point
+        point.resize(*self._counts(), self.penalty[self.places])
+        renewed = np.isin(np.arange(len(self.chosen)), changed)
+        inputs, rows = (has & renewed[:, None] for has in (point.has_input, point.has_row))
+        of_inputs, of_rows = renewed[self.places[1]], renewed[self.row_places[1]]
+        point.weights[inputs] = self.weights[self.places][of_inputs]
+        point.gradient[inputs] = self.gradient[self.places][of_inputs]
+        point.excess[rows] = self.row_excess[of_rows]
+        point.row_multiplier[rows] = self.row_multiplier[of_rows]
+        point.square[:] = self.squares
+        point.multiplier[renewed] = np.broadcast_to(self.multiplier, renewed.shape)[renewed]
+        point.stay(renewed)
 
     def _others(self, changed):
         return np.setdiff1d(np.arange(len(self.chosen)), changed)
@@ -289,37 +297,65 @@ class _Reduced:
         deviation *= self.active[rows]
         return deviation
 
-    def extend(self):
+    def extend(self, tol, goal):
         """Let inputs and rows join that break the optimality conditions.
 
-        Returns the neurons they belong to, and an estimate of the gap that they leave.
+        Returns the neurons to solve again, and an estimate of the error that certificates tell.
         """
         self.weights[...] = 0
         self.weights[self.places] = self.point.weights[self.point.has_input]
         unsupported = ~self.point.support[self.point.has_input]
         self.negligible = tuple(part[unsupported] for part in self.places)
-        S = self._respond()
-        limits = TOO_HIGH * np.sqrt(np.einsum("ij,ij->j", S, S) / len(S))
-        above = self._above(S)
-        self._take_rows(above, self.point.row_multiplier[self.point.has_row])
-        slopes, loss = self._slopes_and_loss()
-        self.steep = slopes.max(axis=0) > 1 + TOO_STEEP
+        above = self._above(self._respond())
+        self.row_excess = above[self.row_places]
+        self.row_multiplier = self.point.row_multiplier[self.point.has_row]
+        slopes, losses = self._slopes_and_losses()
+        leaks = self._leaks(above)
+        wrong = self._wrong(losses, leaks, FORGIVEN * tol)
         slopes[self.places] = 0
         above[self.row_places] = 0
-        missing = (slopes.max(axis=0) > 1 + TOO_STEEP) | (above.max(axis=0) > limits)
-        self.complete, missing = ~missing, np.flatnonzero(missing)
-        if len(missing):
-            for j in missing:
-                self.chosen[j] = self._extended(j, slopes[:, j], above[:, j], limits[j])
-            before = self.row_places
-            self._place()
-            above[before] = self.row_excess
-            self.row_excess = above[self.row_places]
-            # The same array, which is as large as the responses.
-            above[...] = 0
-            above[before] = self.row_multiplier
-            self.row_multiplier = above[self.row_places]
-        return missing, loss
+        before = self._counts()
+        for j in wrong:
+            self.chosen[j] = self._extended(j, slopes[:, j], above[:, j])
+        self.complete = np.all(self._counts() == before, axis=0)
+        before = self.row_places
+        self._place()
+        above[before] = self.row_excess
+        self.row_excess = above[self.row_places]
+        # The same array, which is as large as the responses.
+        above[...] = 0
+        above[before] = self.row_multiplier
+        self.row_multiplier = above[self.row_places]
+        error = max(losses.sum(), np.sqrt(leaks.sum() / self.target_squares.sum()))
+        return self._unsolved(wrong, goal), error
+
+    def _unsolved(self, wrong, goal):
+        """Neurons that are wrong, have not settled, or did so at another multiplier."""
+        distance = np.abs(self.point.settled_at - self.multiplier)
+        near = distance <= nearby(goal) * self.multiplier
+        unsolved = np.union1d(wrong, np.flatnonzero(~near))
+        if self.separate or len(unsolved) == 0 or not self.complete.all():
+            return unsolved
+        # All that is missing is the multiplier: some neurons at a time would go around in circles.
+        return np.arange(len(self.chosen))
+
+    def _wrong(self, losses, leaks, limit):
+        """The fewest neurons without which losses and leaks of the others are within a limit."""
+        wrong = [_worst(losses, limit)]
+        if self.separate:
+            outside = self.squares > ((1 + limit) * self.epsilon) ** 2
+            wrong.append(np.flatnonzero(outside | (leaks > limit**2 * self.target_squares)))
+        else:
+            wrong.append(_worst(leaks, limit**2 * self.target_squares.sum()))
+        return np.union1d(*wrong)
+
+    def _leaks(self, above):
+        """Squares of what is above bounds."""
+        leaks = np.zeros(above.shape[1])
+        for rows in chain.from_iterable(self.iterate.rows):
+            leak = np.maximum(above[rows], 0)
+            leaks += np.einsum("ij,ij->j", leak, leak)
+        return leaks
 
     def _above(self, S):
         """What responses exceed their bounds by, where there are any, in place."""
@@ -328,28 +364,36 @@ class _Reduced:
             S[rows] *= ~self.active[rows]
         return S
 
-    def _extended(self, j, slope, above, limit):
+    def _extended(self, j, slope, above):
         """What is chosen of a neuron, with the inputs and rows that it misses."""
         inputs, rows = self.chosen[j]
-        steep = slope > (NEAR if slope.max() > 1 + TOO_STEEP else np.inf)
+        steep = slope > (NEAR if slope.max() > 1 else np.inf)
         steepest = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
-        highest = _largest(np.where(above > limit, above, -np.inf), len(rows) // 2 + 16)
+        highest = _largest(np.where(above > 0, above, -np.inf), len(rows) // 2 + 16)
         return np.union1d(inputs, steepest), np.union1d(rows, highest)
 
-    def stale(self, goal):
-        """Neurons that are not optimal, or were so at another multiplier only."""
-        distance = np.abs(self.point.settled_at - self.multiplier)
-        near = distance <= nearby(goal) * self.multiplier
-        return np.flatnonzero(~near | self.steep)
+    def _shift(self):
+        """By how much slopes move with that of a free intercept, which proofs bring to zero.
 
-    def _slopes_and_loss(self):
-        """Slopes of all weights relative to their penalties, and the gap that they leave."""
+        They add the same number to the multipliers of all active rows.
+        """
+        if self.iterate.problem.penalize_intercept:
+            return 0.0
+        A, active = self.iterate.A, self.active
+        shift, *_ = self.iterate.workers.total(
+            lambda rows: [A[rows].T @ active[rows].astype(A.dtype)], self.iterate.rows
+        )
+        return shift / shift[-1]
+
+    def _slopes_and_losses(self):
+        """Slopes of all weights relative to their penalties, and the gaps that neurons leave."""
         A, (rows, neurons) = self.iterate.A, self.row_places
         slopes = self.gradient * np.asarray(self.multiplier, dtype=A.dtype)
         multipliers = sparse.coo_array(
             (self.row_multiplier.astype(A.dtype), (neurons, rows)), shape=self.active.T.shape
         )
         slopes += (multipliers.tocsr() @ A).T
+        slopes -= slopes[-1] * self.shift
         slack = self.row_multiplier * self.row_excess
         slack = np.bincount(neurons, slack, minlength=len(self.chosen))
         proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
@@ -357,8 +401,13 @@ class _Reduced:
             np.abs(slopes, out=slopes)
             slopes /= self.penalty
         slopes[self.penalty == 0] = 0
-        size = np.einsum("ij,ij->", np.abs(self.weights), self.penalty)
-        return slopes, 1 - np.sum(proven / np.maximum(slopes.max(axis=0), 1)) / size
+        sizes = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty)
+        scale = 1 / np.maximum(slopes.max(axis=0), 1)
+        losses = sizes - scale * proven
+        if not self.separate:
+            # Of columns that are not scaled alike the norm is larger.
+            losses += 0.5 * self.multiplier * self.squares * (1 - scale) ** 2
+        return slopes, np.maximum(losses, 0.0) / sizes.sum()
 
     def solution(self, n_iter):
         """The sparse weights, and the dual point, in the units of the problem."""
@@ -370,6 +419,13 @@ class _Reduced:
         Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
         Xi[self.row_places] = self.row_multiplier
         return self.iterate.in_units(weights, Xi, n_iter)
+
+
+def _worst(losses, limit):
+    """The fewest neurons without which the losses, none below zero, add up to less than a limit."""
+    worst_first = np.argsort(-losses)
+    rest = np.cumsum(losses[worst_first][::-1])[::-1]
+    return worst_first[: np.count_nonzero(rest > limit)]
 
 
 def _largest(values, number):

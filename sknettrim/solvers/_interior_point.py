@@ -205,9 +205,7 @@ class Steps:
         point.multiplier += move
         point.settled_at[settles] = point.multiplier[settles]
         # Step by step what is positive would vanish: who cannot follow stays.
-        stays = ~self.solved & (length < 1)
-        for pull in (point.pull, point.pull_change, point.pull_rise):
-            pull[stays] = 0.0
+        point.stay(~self.solved & (length < 1))
         return (not self.shared or met) and np.isfinite(point.settled_at[self.solved]).all()
 
     def _step_all(self, move):

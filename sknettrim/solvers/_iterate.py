@@ -6,6 +6,7 @@ serves the whole layer, and an iteration is little more than the products A U an
 elementwise is done in blocks of rows that stay in a core's cache.
 """
 
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 
@@ -77,10 +78,7 @@ class Iterate:
         weights *= self.column_scale[:, None] / self.target_scale
         self.Z = weights.astype(dtype)
         self.S = self.workers.products(self.A, self.Z)
-        self.a = np.empty_like(self.S)
-        blocks = list(chain.from_iterable(self.rows))
-        squares = sum(self._deviate(rows, self.S[rows], self.a[rows]) for rows in blocks)
-        self._project(self._inside(squares), blocks)
+        self._unfold()
         np.divide(start.Xi, self.rho_S, out=self.a, casting="same_kind")
         self.b = -self.workers.sums(self.A, self.a) / dtype.type(self.inverse.value)
 
@@ -118,6 +116,23 @@ class Iterate:
     def make_room(self):
         """Let go of A X, as large as the responses, until the next iteration."""
         self.AX = None
+
+    @contextmanager
+    def folded(self):
+        """Without a, as large as the responses: it is a part of S meanwhile."""
+        self.S += self.a
+        self.a = None
+        try:
+            yield
+        finally:
+            self._unfold()
+
+    def _unfold(self):
+        """Part S into its projection onto the constraint set and a, what that takes off."""
+        self.a = np.empty_like(self.S)
+        blocks = list(chain.from_iterable(self.rows))
+        squares = sum(self._deviate(rows, self.S[rows], self.a[rows]) for rows in blocks)
+        self._project(self._inside(squares), blocks)
 
     def _step(self, measure=False):
         found = least_squares(self)

@@ -11,6 +11,12 @@ from ._newton_system import fast_order
 
 # Relative to the mean weight, where a slope leaves all the room there is.
 SUPPORT = 0.3
+# What arrays hold where a neuron has no input or row: such that there is no influence.
+OF_INPUTS = {"p": 1.0, "q": 1.0} | dict.fromkeys(
+    ("slope", "gradient", "weights", "pull", "pull_change"), 0.0
+)
+OF_ROWS = {"slack": 1.0, "row_multiplier": 1.0, "excess": -1.0, "pull_rise": 0.0}
+OF_NEURONS = "square", "multiplier", "settled_at"
 
 
 class Point:
@@ -41,6 +47,15 @@ class Point:
     """
 
     def __init__(self, n_inputs, n_rows, penalty):
+        n_neurons = len(n_inputs)
+        for name in (*OF_INPUTS, *OF_ROWS):
+            setattr(self, name, np.empty((n_neurons, 0)))
+        self.square, self.multiplier = np.zeros((2, n_neurons))
+        self.settled_at = np.full(n_neurons, np.nan)
+        self.resize(n_inputs, n_rows, penalty)
+
+    def resize(self, n_inputs, n_rows, penalty):
+        """Let neurons have more inputs and rows; what is known stays at its place."""
         self.n_inputs, self.n_rows = n_inputs, n_rows
         self.has_input, self.has_row = (
             np.arange(fast_order(counts.max())) < counts[:, None] for counts in (n_inputs, n_rows)
@@ -53,24 +68,19 @@ class Point:
         # What is free has no multiplier, but a residual.
         self.reach = np.where(self.free, mean[:, None], self.penalty)
         self.count = 2 * bound + n_rows
-        # Such that there is no influence where there is nothing.
-        of_inputs = np.zeros((7, *self.has_input.shape))
-        self.p, self.q, self.slope, self.gradient, self.weights = of_inputs[:5]
-        self.pull, self.pull_change = of_inputs[5:]
-        of_inputs[:2] = 1.0
-        of_rows = np.zeros((4, *self.has_row.shape))
-        self.slack, self.row_multiplier, self.excess, self.pull_rise = of_rows
-        of_rows[:2], of_rows[2] = 1.0, -1.0
-        of_neurons = np.zeros((3, len(n_rows), 1))
-        self.square, self.multiplier, self.settled_at = of_neurons[:, :, 0]
-        self.settled_at[:] = np.nan
-        self._state = [*of_inputs, *of_rows, *of_neurons]
+        # One at a time: all together take as much memory as the matrices of many neurons.
+        for values, has in ((OF_INPUTS, self.has_input), (OF_ROWS, self.has_row)):
+            for name, nothing in values.items():
+                setattr(self, name, _with_room(getattr(self, name), has.shape[1], nothing))
 
     def put(self, here, other, there):
         """Let some neurons be where neurons of another point are."""
-        for own, others in zip(self._state, other._state, strict=True):
+        for name in (*OF_INPUTS, *OF_ROWS):
+            own, others = getattr(self, name), getattr(other, name)
             room = min(own.shape[1], others.shape[1])
             own[here, :room] = others[there, :room]
+        for name in OF_NEURONS:
+            getattr(self, name)[here] = getattr(other, name)[there]
 
     def part(self, neurons):
         """A point of some neurons only."""
@@ -78,6 +88,11 @@ class Point:
         part = Point(self.n_inputs[neurons], self.n_rows[neurons], penalty)
         part.put(slice(None), self, neurons)
         return part
+
+    def stay(self, neurons):
+        """Let some neurons not follow the multiplier."""
+        for pull in (self.pull, self.pull_change, self.pull_rise):
+            pull[neurons] = 0.0
 
     def centre(self, neurons, slope_of_rows, complementarity):
         """Move some neurons inside their bounds, near their weights and multipliers.
@@ -111,6 +126,16 @@ class Point:
         mean = size.sum(axis=1) / self.n_inputs
         room = 1 - np.abs(self.slope) / self.reach
         return self.free | (size > SUPPORT * mean[:, None] * room)
+
+
+def _with_room(array, room, nothing):
+    """An array with so many columns, of which new ones hold `nothing`."""
+    n_neurons, before = array.shape
+    if room == before:
+        return array
+    wider = np.full((n_neurons, room), nothing)
+    wider[:, :before] = array
+    return wider
 
 
 def _split(penalty, weights, slope, barrier):

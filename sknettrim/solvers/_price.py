@@ -17,7 +17,7 @@ TYPICAL_STEPS, TYPICAL_ROUNDS = 15, 1.3
 ELEMENTWISE, ITERATION = 1e3, 2e7
 # Of a step: the square of the inputs of a neuron, for each of its rows and inputs; besides it an
 # input or a row, a neuron, and all neurons for which there is room at the same time.
-ROWS, INPUTS, VECTORS, NEURON, GROUP = 4.0, 0.2, 1.3e4, 5e5, 1.7e8
+ROWS, INPUTS, VECTORS, NEURON, GROUP = 4.0, 0.2, 1.3e4, 5e5, 2.5e8
 # Of a Gram matrix, for each row: an input that is gathered, and the square of the inputs.
 GATHER, GRAM = 100.0, 1.2
 # Of all else, mostly products over all data, in iterations of ADMM.
@@ -71,12 +71,12 @@ def price(inputs, rows):
 def bytes_left(iterate, inputs, rows):
     """Bytes that are left for matrices of neurons with so many inputs and rows."""
     n, m = iterate.S.shape
-    held = iterate.A.nbytes + 2 * iterate.S.nbytes + 4 * iterate.Z.nbytes
+    held = iterate.A.nbytes + iterate.S.nbytes + 5 * iterate.Z.nbytes
     held += 0 if iterate.problem.holds(iterate.target) else iterate.target.nbytes
     held += 2 * iterate.inverse.gram.nbytes
     left = max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY)
-    # Vectors of all neurons, with room for the largest.
-    left -= m * (75 * np.max(inputs) + 35 * np.max(rows))
+    # Vectors of all neurons, with room for the largest, and what is chosen of them.
+    left -= m * (75 * np.max(inputs) + 35 * np.max(rows)) + 40 * np.sum(inputs + rows)
     elements = np.sum(inputs * np.maximum(inputs, rows))
     n_threads, itemsize = iterate.workers.n_threads, iterate.A.itemsize
     at_work = min(n_threads * batch_size(n_threads, itemsize), elements) * itemsize
