@@ -70,3 +70,23 @@ def test_weights_are_least_squares(shape, storage, dtype):
     slope = inputs.T @ missing + iterate.inverse.value * (X - (iterate.Z - iterate.b))
     np.testing.assert_allclose(slope, 0, atol=accuracy)
     np.testing.assert_allclose(first, inputs @ X, atol=accuracy)
+
+
+@pytest.mark.parametrize("per_neuron", [False, True])
+@pytest.mark.parametrize("inactive", ["strict", "budget"])
+def test_what_is_folded_is_parted_again(inactive, per_neuron):
+    A, Z = made_layer("correlated", 300, 20, 15)
+    Y = np.maximum(Z, 0)
+    epsilon = 0.1 * np.linalg.norm(Y, axis=0 if per_neuron else None)
+    iterate = Iterate(LayerProblem(A, Y, epsilon, inactive=inactive), None, np.float64)
+    for _ in range(3):
+        iterate.advance(5)
+        iterate.balance()
+    iterate.advance(5)
+    S, a = iterate.S.copy(), iterate.a.copy()
+    with iterate.folded():
+        assert iterate.a is None
+        np.testing.assert_allclose(iterate.S, S + a)
+    assert np.any(a)
+    for before, after in ((S, iterate.S), (a, iterate.a)):
+        np.testing.assert_allclose(after, before, rtol=1e-10, atol=1e-12)

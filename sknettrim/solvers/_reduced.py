@@ -1,0 +1,362 @@
+"""A strict layer with the few inputs and rows of each neuron that matter, and what it misses."""
+
+from itertools import chain
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import gen_batches
+
+from ._batches import Batches
+from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
+from ._newton_system import NewtonSystem, fast_order
+from ._point import Point
+from ._price import numbers, price
+
+# Inputs with a slope of this share of their penalty join where some exceed it.
+NEAR = 0.98
+# What neurons may miss together and are not solved again, relative to the tolerance.
+FORGIVEN = 0.25
+# Rows gathered at a time, to stay in a core's cache.
+GATHERED = 512
+# Neurons whose inputs and rows are chosen at a time.
+CHOSEN = 32
+# Of a Gram matrix's diagonal, added to it, in units of its precision.
+RIDGE = 100
+# Complementarity of a neuron's start, relative to what it is worth: of a new one, and of one that
+# lacks nothing but the right multiplier.
+FIRST_BARRIER = 0.02
+LATER_BARRIER = 0.001
+
+
+class Reduced:
+    """The layer, with the inputs and rows of each neuron that seem to matter.
+
+    All in the units of the ADMM iterate that it starts from, which may be folded afterwards.
+    """
+
+    def __init__(self, iterate):
+        self.iterate, self.active = iterate, iterate.problem.active
+        self.penalty = np.broadcast_to(iterate.penalty, iterate.Z.shape)
+        self.weights = iterate.Z.copy()
+        self.epsilon = iterate.epsilon.astype(np.float64)
+        self.separate = iterate.problem.per_neuron
+        charged = iterate.problem.charged(iterate.a)
+        # In double precision: the square of a penalty may be out of range of single precision.
+        norms = iterate.rho_S.astype(np.float64) * np.linalg.norm(charged, axis=0)
+        multiplier = (norms if self.separate else np.linalg.norm(norms)) / self.epsilon
+        # A ball that is not touched yet tells no multiplier, but those of other neurons do.
+        touched = multiplier[multiplier > 0]
+        usual = np.median(touched) if len(touched) else 0.0
+        self.multiplier = np.where(multiplier > 0, multiplier, usual)
+        self.chosen = self._choose()
+        self._place()
+        self.row_multiplier = iterate.rho_S[self.row_places[1]] * iterate.a[self.row_places]
+        self.complete = np.zeros(len(self.chosen), dtype=bool)
+
+    def begin(self):
+        """Where the present weights are."""
+        target = self.iterate.target
+        self.target_squares = np.einsum("ij,ij->j", target, target, dtype=np.float64)
+        self.shift = self._shift()
+        self.row_excess = self._above(self._respond())[self.row_places]
+        self.point = Point(*self._counts(), self.penalty[self.places])
+
+    def _choose(self):
+        """The inputs and rows of neurons that ADMM would keep next, were its thresholds lower."""
+        iterate, chosen = self.iterate, []
+        n_inputs, n_rows = numbers(iterate)
+        for some in gen_batches(len(n_inputs), CHOSEN):
+            penalty = self.penalty[:, some]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                strength = np.abs(iterate.Z[:, some] + iterate.b[:, some]) / penalty
+            strength[penalty == 0] = np.inf
+            height = iterate.S[:, some] + iterate.a[:, some] - iterate.target[:, some]
+            height[self.active[:, some]] = -np.inf
+            inputs = map(_largest, strength.T, n_inputs[some].astype(int))
+            rows = map(_largest, height.T, n_rows[some].astype(int))
+            chosen += zip(inputs, rows, strict=True)
+        return chosen
+
+    def _place(self):
+        """Where what is chosen is in matrices of all inputs or rows, neuron by neuron."""
+        self.places, self.row_places = (
+            (np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
+            for parts in zip(*self.chosen, strict=True)
+        )
+
+    def solve(self, changed, goal, max_iter):
+        """Solve the programs of some neurons, cut down to the chosen inputs and rows.
+
+        They start around the present weights. Neurons that share a ball are solved together, if
+        there is room for their matrices; else a first group, of neurons of all sizes, finds the
+        multiplier of the ball from its share of it, or it is given where others have settled; and
+        all follow it to where the ball is met. Returns the most steps that a neuron took, and the
+        error of the ball, or the median of the balls'.
+        """
+        self._appraise()
+        self._renew(changed)
+        point, others = self.point, self._others(changed)
+        batches = Batches(self.iterate, *self._counts())
+        groups = batches.groups(changed)
+        least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
+        together = len(groups) == 1 and batches.room_beside(groups[0], others)
+        n_iter, given = 0, not together and len(others) > 0
+        for group in groups:
+            members, epsilon = np.concatenate(group), None
+            if self.separate:
+                epsilon = self.epsilon[members]
+            elif not given:
+                members = np.append(members, others)
+                share = self.squares[members].sum() / self.squares.sum()
+                epsilon, given = self.epsilon * np.sqrt(share), True
+            part = point.part(members)
+            steps = solve(
+                part,
+                self._systems(part, members, group),
+                epsilon=epsilon,
+                goal=goal,
+                least=least[members],
+                max_iter=max_iter,
+                workers=self.iterate.workers,
+            )
+            n_iter = max(n_iter, steps)
+            point.put(members, part, slice(None))
+            if not self.separate:
+                point.multiplier[:] = part.multiplier[0]
+        if not (self.separate or together):
+            follow(point, self.epsilon)
+        self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
+        square = point.square if self.separate else point.square.sum()
+        return n_iter, np.median(ball_error(square, self.epsilon))
+
+    def price(self, neurons):
+        """Of a step of some neurons."""
+        return price(*self._counts()[:, neurons])
+
+    def _appraise(self):
+        """What neurons are worth in the objective and the ball, and the objective."""
+        size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
+        self.worth, self.size = size + self.multiplier * self.squares, size.sum()
+
+    def _renew(self, changed):
+        """Room for what is chosen: some neurons with the present weights, others as they were."""
+        point = self.point
+        point.resize(*self._counts(), self.penalty[self.places])
+        renewed = np.isin(np.arange(len(self.chosen)), changed)
+        inputs, rows = (has & renewed[:, None] for has in (point.has_input, point.has_row))
+        of_inputs, of_rows = renewed[self.places[1]], renewed[self.row_places[1]]
+        point.weights[inputs] = self.weights[self.places][of_inputs]
+        point.gradient[inputs] = self.gradient[self.places][of_inputs]
+        point.excess[rows] = self.row_excess[of_rows]
+        point.row_multiplier[rows] = self.row_multiplier[of_rows]
+        point.square[:] = self.squares
+        point.multiplier[renewed] = np.broadcast_to(self.multiplier, renewed.shape)[renewed]
+        point.stay(renewed)
+
+    def _others(self, changed):
+        return np.setdiff1d(np.arange(len(self.chosen)), changed)
+
+    def _counts(self):
+        """Numbers of inputs and of rows of each neuron."""
+        return np.array([[len(part) for part in parts] for parts in self.chosen]).T
+
+    def _systems(self, point, members, batches):
+        """The systems of batches of neurons, the first of a point, moved inside their bounds."""
+        ends = np.cumsum([len(batch) for batch in batches])
+        places = np.split(np.arange(ends[-1]), ends[:-1])
+        systems = self.iterate.workers.map(self._cut_down, batches, places)
+        slopes = np.zeros((ends[-1], point.weights.shape[1]))
+        multipliers = (point.row_multiplier * point.has_row).astype(self.iterate.A.dtype)
+        for system in systems:
+            n_rows, n_inputs = system.normals.shape[1:]
+            sums = system.combine(multipliers[system.neurons, None, :n_rows])
+            slopes[system.neurons, :n_inputs] = sums[:, 0]
+        solved = members[: ends[-1]]
+        share = np.where(self.complete[solved], LATER_BARRIER, FIRST_BARRIER)
+        point.centre(slice(ends[-1]), slopes, share * self.worth[solved])
+        return systems
+
+    def _cut_down(self, batch, places):
+        """The systems of neurons with these places in a point."""
+        A = self.iterate.A
+        n_inputs, n_rows = (
+            fast_order(max(len(self.chosen[j][axis]) for j in batch)) for axis in range(2)
+        )
+        normals = np.zeros((len(batch), n_rows, n_inputs), A.dtype)
+        grams = np.zeros((len(batch), n_inputs, n_inputs), A.dtype)
+        for normal, gram, j in zip(normals, grams, batch, strict=True):
+            inputs, rows = self.chosen[j]
+            normal[: len(rows), : len(inputs)] = A.take(rows, axis=0).take(inputs, axis=1)
+            gram[: len(inputs), : len(inputs)] = self._gram(inputs, self.active[:, j])
+        np.einsum("kii->ki", grams)[...] *= 1 + RIDGE * np.finfo(grams.dtype).eps
+        return NewtonSystem(places, normals, grams)
+
+    def _gram(self, inputs, active):
+        """Gram matrix of some inputs over the active rows: from all rows, where most are active."""
+        # With more inputs than rows, ADMM has no such matrix over all of them.
+        few = self.iterate.inverse.wide or 2 * np.count_nonzero(active) < len(active)
+        rows = np.flatnonzero(active if few else ~active)
+        gram = np.zeros((len(inputs), len(inputs)), dtype=self.iterate.A.dtype)
+        for i in range(0, len(rows), GATHERED):
+            part = self.iterate.A.take(rows[i : i + GATHERED], axis=0).take(inputs, axis=1)
+            gram += part.T @ part
+        if few:
+            return gram
+        return self.iterate.inverse.gram.take(inputs, axis=0).take(inputs, axis=1) - gram
+
+    def _respond(self):
+        """Responses to the present weights; keeps what the ball has to do with them."""
+        iterate = self.iterate
+        S = iterate.workers.products(iterate.A, self.weights)
+
+        def over(rows):
+            deviation = self._deviation(S, rows)
+            squares = np.einsum("ij,ij->j", deviation, deviation, dtype=np.float64)
+            return iterate.A[rows].T @ deviation, squares
+
+        self.gradient, self.squares = iterate.workers.total(over, iterate.rows)
+        return S
+
+    def _deviation(self, S, rows):
+        """What the ball measures of responses."""
+        deviation = S[rows] - self.iterate.target[rows]
+        deviation *= self.active[rows]
+        return deviation
+
+    def extend(self, tol, goal):
+        """Let inputs and rows join that break the optimality conditions.
+
+        Returns the neurons to solve again, and an estimate of the error that certificates tell.
+        """
+        self.weights[...] = 0
+        self.weights[self.places] = self.point.weights[self.point.has_input]
+        unsupported = ~self.point.support[self.point.has_input]
+        self.negligible = tuple(part[unsupported] for part in self.places)
+        above = self._above(self._respond())
+        self.row_excess = above[self.row_places]
+        self.row_multiplier = self.point.row_multiplier[self.point.has_row]
+        slopes, losses = self._slopes_and_losses()
+        leaks = self._leaks(above)
+        wrong = self._wrong(losses, leaks, FORGIVEN * tol)
+        slopes[self.places] = 0
+        above[self.row_places] = 0
+        before = self._counts()
+        for j in wrong:
+            self.chosen[j] = self._extended(j, slopes[:, j], above[:, j])
+        self.complete = np.all(self._counts() == before, axis=0)
+        before = self.row_places
+        self._place()
+        above[before] = self.row_excess
+        self.row_excess = above[self.row_places]
+        # The same array, which is as large as the responses.
+        above[...] = 0
+        above[before] = self.row_multiplier
+        self.row_multiplier = above[self.row_places]
+        error = max(losses.sum(), np.sqrt(leaks.sum() / self.target_squares.sum()))
+        return self._unsolved(wrong, goal), error
+
+    def _unsolved(self, wrong, goal):
+        """Neurons that are wrong, have not settled, or did so at another multiplier."""
+        distance = np.abs(self.point.settled_at - self.multiplier)
+        near = distance <= nearby(goal) * self.multiplier
+        unsolved = np.union1d(wrong, np.flatnonzero(~near))
+        if self.separate or len(unsolved) == 0 or not self.complete.all():
+            return unsolved
+        # All that is missing is the multiplier: some neurons at a time would go around in circles.
+        return np.arange(len(self.chosen))
+
+    def _wrong(self, losses, leaks, limit):
+        """The fewest neurons without which losses and leaks of the others are within a limit."""
+        wrong = [_worst(losses, limit)]
+        if self.separate:
+            outside = self.squares > ((1 + limit) * self.epsilon) ** 2
+            wrong.append(np.flatnonzero(outside | (leaks > limit**2 * self.target_squares)))
+        else:
+            wrong.append(_worst(leaks, limit**2 * self.target_squares.sum()))
+        return np.union1d(*wrong)
+
+    def _leaks(self, above):
+        """Squares of what is above bounds."""
+        leaks = np.zeros(above.shape[1])
+        for rows in chain.from_iterable(self.iterate.rows):
+            leak = np.maximum(above[rows], 0)
+            leaks += np.einsum("ij,ij->j", leak, leak)
+        return leaks
+
+    def _above(self, S):
+        """What responses exceed their bounds by, where there are any, in place."""
+        for rows in chain.from_iterable(self.iterate.rows):
+            S[rows] -= self.iterate.target[rows]
+            S[rows] *= ~self.active[rows]
+        return S
+
+    def _extended(self, j, slope, above):
+        """What is chosen of a neuron, with the inputs and rows that it misses."""
+        inputs, rows = self.chosen[j]
+        steep = slope > (NEAR if slope.max() > 1 else np.inf)
+        steepest = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
+        highest = _largest(np.where(above > 0, above, -np.inf), len(rows) // 2 + 16)
+        return np.union1d(inputs, steepest), np.union1d(rows, highest)
+
+    def _shift(self):
+        """By how much slopes move with that of a free intercept, which proofs bring to zero.
+
+        They add the same number to the multipliers of all active rows.
+        """
+        if self.iterate.problem.penalize_intercept:
+            return 0.0
+        A, active = self.iterate.A, self.active
+        shift, *_ = self.iterate.workers.total(
+            lambda rows: [A[rows].T @ active[rows].astype(A.dtype)], self.iterate.rows
+        )
+        return shift / shift[-1]
+
+    def _slopes_and_losses(self):
+        """Slopes of all weights relative to their penalties, and the gaps that neurons leave."""
+        A, (rows, neurons) = self.iterate.A, self.row_places
+        slopes = self.gradient * np.asarray(self.multiplier, dtype=A.dtype)
+        multipliers = sparse.coo_array(
+            (self.row_multiplier.astype(A.dtype), (neurons, rows)), shape=self.active.T.shape
+        )
+        slopes += (multipliers.tocsr() @ A).T
+        slopes -= slopes[-1] * self.shift
+        slack = self.row_multiplier * self.row_excess
+        slack = np.bincount(neurons, slack, minlength=len(self.chosen))
+        proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            np.abs(slopes, out=slopes)
+            slopes /= self.penalty
+        slopes[self.penalty == 0] = 0
+        sizes = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty)
+        scale = 1 / np.maximum(slopes.max(axis=0), 1)
+        losses = sizes - scale * proven
+        if not self.separate:
+            # Of columns that are not scaled alike the norm is larger.
+            losses += 0.5 * self.multiplier * self.squares * (1 - scale) ** 2
+        return slopes, np.maximum(losses, 0.0) / sizes.sum()
+
+    def solution(self, n_iter):
+        """The sparse weights, and the dual point, in the units of the problem."""
+        weights = self.weights.astype(np.float64)
+        weights[self.negligible] = 0
+        Xi = self._respond()
+        for rows in chain.from_iterable(self.iterate.rows):
+            Xi[rows] = self._deviation(Xi, rows)
+        Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
+        Xi[self.row_places] = self.row_multiplier
+        return self.iterate.in_units(weights, Xi, n_iter)
+
+
+def _worst(losses, limit):
+    """The fewest neurons without which the losses, none below zero, add up to less than a limit."""
+    worst_first = np.argsort(-losses)
+    rest = np.cumsum(losses[worst_first][::-1])[::-1]
+    return worst_first[: np.count_nonzero(rest > limit)]
+
+
+def _largest(values, number):
+    """Indices of the largest values above -inf, in order."""
+    number = min(number, np.count_nonzero(values > -np.inf))
+    if number == 0:
+        return np.empty(0, dtype=np.intp)
+    return np.sort(np.argpartition(-values, number - 1)[:number])
