@@ -156,8 +156,8 @@ def test_it_is_tried_early_only_after_a_start_that_knows_what_matters(monkeypatc
 def test_a_proof_that_fails_is_not_the_end(monkeypatch):
     """Neurons are let go for it, and cut down anew."""
     A, Y = layer_like_a_hidden_one(3)
-    iterate = after(LayerProblem(A, Y, 0.3 * np.linalg.norm(Y)), 50)
-    once = finish(iterate, TOL, 50, 2000)
+    problem = LayerProblem(A, Y, 0.3 * np.linalg.norm(Y))
+    once = finish(after(problem, 50), TOL, 50, 2000)
     certify, asked = LayerProblem.certify, []
 
     def fail_first(problem, *point):
@@ -165,7 +165,7 @@ def test_a_proof_that_fails_is_not_the_end(monkeypatch):
         return certify(problem, *point) if asked[-1] else SimpleNamespace(error=lambda: np.inf)
 
     monkeypatch.setattr(LayerProblem, "certify", fail_first)
-    again = finish(iterate, TOL, 50, 2000)
+    again = finish(after(problem, 50), TOL, 50, 2000)
     assert asked == [0, 1]
     assert again.n_iter > once.n_iter
     np.testing.assert_allclose(again.U, once.U, atol=0.02 * np.abs(once.U).max())
@@ -259,11 +259,11 @@ def test_losses_are_those_that_the_certificate_tells(
 
     monkeypatch.setattr(Reduced, "_slopes_and_losses", note)
     layer = Reduced(iterate)
-    with iterate.folded():
-        layer.begin()
-        layer.solve(np.arange(Y.shape[1]), goal, 25)
-        layer.extend(1e-3, goal)
-        found = layer.solution(40)
+    iterate.fold()
+    layer.begin()
+    layer.solve(np.arange(Y.shape[1]), goal, 25)
+    layer.extend(1e-3, goal)
+    found = layer.solution(40)
     told = problem.certify(found.U, found.c, found.Xi)
     assert told.gap <= counted[0].sum()
     of_scales = 1.05 if per_neuron else 1.35
@@ -405,11 +405,10 @@ def test_it_gets_there_without_room_for_all_matrices(epsilon, epsilon_per, monke
     A, Y = layer_like_a_hidden_one(4)
     radius = epsilon * np.linalg.norm(Y, axis=0 if epsilon_per == "neuron" else None)
     problem = LayerProblem(A, Y, radius)
-    iterate = after(problem, 50)
-    together = finish(iterate, 1e-3, 50, 2000)
+    together = finish(after(problem, 50), 1e-3, 50, 2000)
     monkeypatch.setattr("sknettrim.solvers._batches.bytes_left", lambda *_: 0)
     monkeypatch.setattr("sknettrim.solvers._batches.MOST_NEURONS", 4)
-    apart = finish(iterate, 1e-3, 50, 2000)
+    apart = finish(after(problem, 50), 1e-3, 50, 2000)
     for found in (together, apart):
         assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
     optima = [problem.objective(found.U, found.c) for found in (together, apart)]

@@ -84,9 +84,10 @@ def test_what_is_folded_is_parted_again(inactive, per_neuron):
         iterate.balance()
     iterate.advance(5)
     S, a = iterate.S.copy(), iterate.a.copy()
-    with iterate.folded():
-        assert iterate.a is None
-        np.testing.assert_allclose(iterate.S, S + a)
+    iterate.fold()
+    assert iterate.a is None
+    np.testing.assert_allclose(iterate.S, S + a)
+    iterate.unfold()
     assert np.any(a)
     for before, after in ((S, iterate.S), (a, iterate.a)):
         np.testing.assert_allclose(after, before, rtol=1e-10, atol=1e-12)

@@ -107,7 +107,14 @@ def test_a_layer_takes_three_times_the_memory_of_inputs_and_responses(options):
 
 
 @pytest.mark.parametrize(
-    "options", [{"inactive": "strict"}, {"inactive": "budget"}, {"activation": "identity"}], ids=str
+    "options",
+    [
+        {"inactive": "strict"},
+        {"inactive": "strict", "tol": 1e-6},
+        {"inactive": "budget"},
+        {"activation": "identity"},
+    ],
+    ids=str,
 )
 def test_so_does_a_layer_of_many_more_neurons_than_inputs(options):
     assert _share_of_memory(4000, 20, 300, **options) <= 3

@@ -168,10 +168,8 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
                 iterate.make_room()
                 finished = finish(iterate, tol, n_iter, max_iter, verbose)
                 if finished is not None:
-                    end = End(Outcome.PROVEN, finished)
-                    end = _mostly_proven(iterate.problem, finished, tol) if apart else end
-                    if end is not None:
-                        return end
+                    end = _mostly_proven(iterate.problem, finished, tol) if apart else None
+                    return end or End(Outcome.PROVEN, finished)
                 # It fails where too little is known of the layer.
                 finish_at = 2 * n_iter
         if progress.hopeless(n_iter):

@@ -29,14 +29,18 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
     """Solve the problem of `iterate` from where it is; returns a Solution, or None if it fails.
 
     Of neurons that have a ball each, a few may still not be optimal.
+    The iterate is left folded, unless this fails.
     """
     layer = Reduced(iterate)
     if not np.any(layer.multiplier > 0):
         # A ball that nothing touches yet tells nothing of what matters.
         return None
-    with iterate.folded():
-        layer.begin()
-        return _in_rounds(layer, tol, n_iter, max_iter, verbose)
+    iterate.fold()
+    layer.begin()
+    found = _in_rounds(layer, tol, n_iter, max_iter, verbose)
+    if found is None:
+        iterate.unfold()
+    return found
 
 
 def _in_rounds(layer, tol, n_iter, max_iter, verbose):

@@ -6,7 +6,6 @@ serves the whole layer, and an iteration is little more than the products A U an
 elementwise is done in blocks of rows that stay in a core's cache.
 """
 
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 
@@ -78,7 +77,7 @@ class Iterate:
         weights *= self.column_scale[:, None] / self.target_scale
         self.Z = weights.astype(dtype)
         self.S = self.workers.products(self.A, self.Z)
-        self._unfold()
+        self.unfold()
         np.divide(start.Xi, self.rho_S, out=self.a, casting="same_kind")
         self.b = -self.workers.sums(self.A, self.a) / dtype.type(self.inverse.value)
 
@@ -117,17 +116,12 @@ class Iterate:
         """Let go of A X, as large as the responses, until the next iteration."""
         self.AX = None
 
-    @contextmanager
-    def folded(self):
-        """Without a, as large as the responses: it is a part of S meanwhile."""
+    def fold(self):
+        """Let go of a, as large as the responses: it is a part of S until :meth:`unfold`."""
         self.S += self.a
         self.a = None
-        try:
-            yield
-        finally:
-            self._unfold()
 
-    def _unfold(self):
+    def unfold(self):
         """Part S into its projection onto the constraint set and a, what that takes off."""
         self.a = np.empty_like(self.S)
         blocks = list(chain.from_iterable(self.rows))

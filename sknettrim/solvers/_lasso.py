@@ -164,7 +164,8 @@ def solve_spd(matrix, right):
     scale = np.maximum(matrix.diagonal(), np.finfo(float).tiny)
     ridge = 1e-12
     while True:
-        factor, solution = (matrix + np.diag(ridge * scale))[None], right[None, None].copy()
+        factor, solution = matrix[None].copy(), right[None, None].copy()
+        np.einsum("kii->ki", factor)[...] += ridge * scale
         if solve_positive(factor, solution).all() and np.all(np.isfinite(solution)):
             return solution[0, 0]
         ridge *= 100

@@ -154,22 +154,30 @@ class _State:
             # Not beside those of the last round.
             S = None
             S = self.workers.products(self.A, self.x)
-            gradient, lost = self._gradient(S)
-            error = subgradient_error(self.x, gradient, limit)
-            reachable = np.maximum(tolerance, self.norms[:, None] * lost)
-            with np.errstate(over="ignore"):
-                worst = np.max(error / np.maximum(reachable, np.finfo(float).tiny), axis=0)
+            worst, excess = self._subgradient_errors(S, limit, tolerance)
             stalls, last = np.where(worst > 0.5 * last, stalls + 1, 0), worst
             # The first round visits every neuron, for its slope.
             todo = np.flatnonzero((worst > 1) & (stalls < MAX_STALLS) | (pricing == 0))
             if len(todo) == 0:
                 break
-            excess = np.maximum(error - reachable, 0.0)
             visit = partial(self._minimise_neuron, limit, 0.3 * tolerance, excess)
             # The matrices of one neuron are too small for the threads of BLAS.
             with self.workers.at_work():
                 slope[todo] = self.workers.map(visit, todo)
+            # As large as the weights.
+            del excess, visit
         return self._solution(S), slope
+
+    def _subgradient_errors(self, S, limit, tolerance):
+        """The worst error of each neuron, relative to what can be reached, and all beyond that."""
+        gradient, lost = self._gradient(S)
+        error = subgradient_error(self.x, gradient, limit)
+        del gradient
+        reachable = np.maximum(tolerance, self.norms[:, None] * lost)
+        with np.errstate(over="ignore"):
+            worst = np.max(error / np.maximum(reachable, np.finfo(float).tiny), axis=0)
+        error -= reachable
+        return worst, np.maximum(error, 0.0, out=error)
 
     def _minimise_neuron(self, limit, tol, excess, j):
         J = _working_set(self.x[:, j], excess[:, j])

@@ -40,9 +40,9 @@ class Reduced:
         self.weights = iterate.Z.copy()
         self.epsilon = iterate.epsilon.astype(np.float64)
         self.separate = iterate.problem.per_neuron
-        charged = iterate.problem.charged(iterate.a)
+        squares = self._squares(lambda rows: iterate.a[rows] * self.active[rows])
         # In double precision: the square of a penalty may be out of range of single precision.
-        norms = iterate.rho_S.astype(np.float64) * np.linalg.norm(charged, axis=0)
+        norms = iterate.rho_S.astype(np.float64) * np.sqrt(squares)
         multiplier = (norms if self.separate else np.linalg.norm(norms)) / self.epsilon
         # A ball that is not touched yet tells no multiplier, but those of other neurons do.
         touched = multiplier[multiplier > 0]
@@ -55,8 +55,7 @@ class Reduced:
 
     def begin(self):
         """Where the present weights are."""
-        target = self.iterate.target
-        self.target_squares = np.einsum("ij,ij->j", target, target, dtype=np.float64)
+        self.target_squares = self._squares(lambda rows: self.iterate.target[rows])
         self.shift = self._shift()
         self.row_excess = self._above(self._respond())[self.row_places]
         self.point = Point(*self._counts(), self.penalty[self.places])
@@ -236,7 +235,7 @@ class Reduced:
         self.row_excess = above[self.row_places]
         self.row_multiplier = self.point.row_multiplier[self.point.has_row]
         slopes, losses = self._slopes_and_losses()
-        leaks = self._leaks(above)
+        leaks = self._squares(lambda rows: np.maximum(above[rows], 0))
         wrong = self._wrong(losses, leaks, FORGIVEN * tol)
         slopes[self.places] = 0
         above[self.row_places] = 0
@@ -275,13 +274,13 @@ class Reduced:
             wrong.append(_worst(leaks, limit**2 * self.target_squares.sum()))
         return np.union1d(*wrong)
 
-    def _leaks(self, above):
-        """Squares of what is above bounds."""
-        leaks = np.zeros(above.shape[1])
+    def _squares(self, of_rows):
+        """Of the columns of what a function returns for rows, which takes no memory for all."""
+        squares = np.zeros(self.weights.shape[1])
         for rows in chain.from_iterable(self.iterate.rows):
-            leak = np.maximum(above[rows], 0)
-            leaks += np.einsum("ij,ij->j", leak, leak)
-        return leaks
+            part = of_rows(rows)
+            squares += np.einsum("ij,ij->j", part, part, dtype=np.float64)
+        return squares
 
     def _above(self, S):
         """What responses exceed their bounds by, where there are any, in place."""
