@@ -237,20 +237,7 @@ class Reduced:
         slopes, losses = self._slopes_and_losses()
         leaks = self._squares(lambda rows: np.maximum(above[rows], 0))
         wrong = self._wrong(losses, leaks, FORGIVEN * tol)
-        slopes[self.places] = 0
-        above[self.row_places] = 0
-        before = self._counts()
-        for j in wrong:
-            self.chosen[j] = self._extended(j, slopes[:, j], above[:, j])
-        self.complete = np.all(self._counts() == before, axis=0)
-        before = self.row_places
-        self._place()
-        above[before] = self.row_excess
-        self.row_excess = above[self.row_places]
-        # The same array, which is as large as the responses.
-        above[...] = 0
-        above[before] = self.row_multiplier
-        self.row_multiplier = above[self.row_places]
+        self._join(wrong, slopes, above)
         error = max(losses.sum(), np.sqrt(leaks.sum() / self.target_squares.sum()))
         return self._unsolved(wrong, goal), error
 
@@ -288,6 +275,23 @@ class Reduced:
             S[rows] -= self.iterate.target[rows]
             S[rows] *= ~self.active[rows]
         return S
+
+    def _join(self, neurons, slopes, above):
+        """Let what some neurons miss join what is chosen; slopes and `above` are used up."""
+        slopes[self.places] = 0
+        above[self.row_places] = 0
+        before = self._counts()
+        for j in neurons:
+            self.chosen[j] = self._extended(j, slopes[:, j], above[:, j])
+        self.complete = np.all(self._counts() == before, axis=0)
+        known = self.row_places
+        self._place()
+        above[known] = self.row_excess
+        self.row_excess = above[self.row_places]
+        # The same array, which is as large as the responses.
+        above[...] = 0
+        above[known] = self.row_multiplier
+        self.row_multiplier = above[self.row_places]
 
     def _extended(self, j, slope, above):
         """What is chosen of a neuron, with the inputs and rows that it misses."""
