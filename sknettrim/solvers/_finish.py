@@ -47,7 +47,7 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
     """Solve what is left of the layer, until nothing else matters."""
     everyone = changed = np.arange(len(layer.chosen))
     affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
-    for _ in range(MAX_ROUNDS):
+    for n_rounds in range(MAX_ROUNDS):
         affordable -= layer.price(changed)
         if affordable < 0:
             return None
@@ -60,7 +60,8 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
         changed, error = layer.extend(tol, goal)
         if verbose > 1:
             print(f"  interior point {n_iter:4d}: {len(changed)} neurons are not optimal")
-        most = FEW * len(everyone) if layer.separate else 0
+        # After the first round they may lack no more than some inputs or rows.
+        most = FEW * len(everyone) if layer.separate and n_rounds > 0 else 0
         if len(changed) <= most or error <= tol:
             solution = layer.solution(n_iter)
             unproven = _unproven(layer.iterate.problem, solution, tol)
