@@ -16,8 +16,9 @@ MAX_WORK = 8
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.1
-# Share of neurons with balls of their own that may be left over.
-FEW = 0.05
+# Share of neurons with balls of their own that may be left over, and the error of all where they
+# do not lack too much.
+FEW, NEARLY = 0.05, 2.0
 # Accuracy of what is left of the layer, relative to the tolerance: in the first round, which shows
 # what is missing, and after it; and by what it falls where nothing is missing but the proof.
 FIRST_GOAL = 0.3
@@ -47,7 +48,7 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
     """Solve what is left of the layer, until nothing else matters."""
     everyone = changed = np.arange(len(layer.chosen))
     affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
-    for n_rounds in range(MAX_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         affordable -= layer.price(changed)
         if affordable < 0:
             return None
@@ -60,8 +61,7 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
         changed, error = layer.extend(tol, goal)
         if verbose > 1:
             print(f"  interior point {n_iter:4d}: {len(changed)} neurons are not optimal")
-        # After the first round they may lack no more than some inputs or rows.
-        most = FEW * len(everyone) if layer.separate and n_rounds > 0 else 0
+        most = FEW * len(everyone) if layer.separate and error <= NEARLY * tol else 0
         if len(changed) <= most or error <= tol:
             solution = layer.solution(n_iter)
             unproven = _unproven(layer.iterate.problem, solution, tol)

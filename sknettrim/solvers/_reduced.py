@@ -234,11 +234,11 @@ class Reduced:
         above = self._above(self._respond())
         self.row_excess = above[self.row_places]
         self.row_multiplier = self.point.row_multiplier[self.point.has_row]
-        slopes, losses = self._slopes_and_losses()
+        slopes, losses, sizes = self._slopes_and_losses()
         leaks = self._squares(lambda rows: np.maximum(above[rows], 0))
-        wrong = self._wrong(losses, leaks, FORGIVEN * tol)
+        wrong = self._wrong(losses, sizes, leaks, FORGIVEN * tol)
         self._join(wrong, slopes, above)
-        error = max(losses.sum(), np.sqrt(leaks.sum() / self.target_squares.sum()))
+        error = max(losses.sum() / sizes.sum(), np.sqrt(leaks.sum() / self.target_squares.sum()))
         return self._unsolved(wrong, goal), error
 
     def _unsolved(self, wrong, goal):
@@ -251,15 +251,14 @@ class Reduced:
         # All that is missing is the multiplier: some neurons at a time would go around in circles.
         return np.arange(len(self.chosen))
 
-    def _wrong(self, losses, leaks, limit):
+    def _wrong(self, losses, sizes, leaks, limit):
         """The fewest neurons without which losses and leaks of the others are within a limit."""
-        wrong = [_worst(losses, limit)]
         if self.separate:
             outside = self.squares > ((1 + limit) * self.epsilon) ** 2
-            wrong.append(np.flatnonzero(outside | (leaks > limit**2 * self.target_squares)))
-        else:
-            wrong.append(_worst(leaks, limit**2 * self.target_squares.sum()))
-        return np.union1d(*wrong)
+            leaking = leaks > limit**2 * self.target_squares
+            return np.flatnonzero(outside | leaking | (losses > limit * sizes))
+        losing = _worst(losses, limit * sizes.sum())
+        return np.union1d(losing, _worst(leaks, limit**2 * self.target_squares.sum()))
 
     def _squares(self, of_rows):
         """Of the columns of what a function returns for rows, which takes no memory for all."""
@@ -315,7 +314,7 @@ class Reduced:
         return shift / shift[-1]
 
     def _slopes_and_losses(self):
-        """Slopes of all weights relative to their penalties, and the gaps that neurons leave."""
+        """Slopes of all weights relative to their penalties; gaps of neurons, and their norms."""
         A, (rows, neurons) = self.iterate.A, self.row_places
         slopes = self.gradient * np.asarray(self.multiplier, dtype=A.dtype)
         multipliers = sparse.coo_array(
@@ -336,7 +335,7 @@ class Reduced:
         if not self.separate:
             # Of columns that are not scaled alike the norm is larger.
             losses += 0.5 * self.multiplier * self.squares * (1 - scale) ** 2
-        return slopes, np.maximum(losses, 0.0) / sizes.sum()
+        return slopes, np.maximum(losses, 0.0), sizes
 
     def solution(self, n_iter):
         """The sparse weights, and the dual point, in the units of the problem."""
