@@ -166,10 +166,12 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
             finish_at += BALANCE_EVERY
             if worthwhile(iterate, progress.left(iterate.A.shape, iterate.warm)):
                 iterate.make_room()
-                finished = finish(iterate, tol, n_iter, max_iter, verbose)
+                finished, lacks_digits = finish(iterate, tol, n_iter, max_iter, verbose)
                 if finished is not None:
                     end = _mostly_proven(iterate.problem, finished, tol) if apart else None
                     return end or End(Outcome.PROVEN, finished)
+                if lacks_digits and iterate.S.dtype == np.float32:
+                    return End(Outcome.OUT_OF_DIGITS, iterate.solution(n_iter))
                 # It fails where too little is known of the layer.
                 finish_at = 2 * n_iter
         if progress.hopeless(n_iter):

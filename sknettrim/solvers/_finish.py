@@ -16,9 +16,12 @@ MAX_WORK = 8
 MAX_STEPS = 25
 # Relative error of the ball after a round, beyond which the rounds do not get anywhere.
 OFF_TRACK = 0.1
+# Share of the error that a round may leave where nothing has joined: beyond it, what is missing are
+# digits.
+STALLED = 0.5
 # Share of neurons with balls of their own that may be left over, and the error of all where they
-# do not lack too much.
-FEW, NEARLY = 0.05, 2.0
+# do not lack too much; and the share where more rounds do not help.
+FEW, NEARLY, MOST = 0.05, 2.0, 0.5
 # Accuracy of what is left of the layer, relative to the tolerance: in the first round, which shows
 # what is missing, and after it; and by what it falls where nothing is missing but the proof.
 FIRST_GOAL = 0.3
@@ -27,36 +30,44 @@ SHARPER = 0.1
 
 
 def finish(iterate, tol, n_iter, max_iter, verbose=0):
-    """Solve the problem of `iterate` from where it is; returns a Solution, or None if it fails.
+    """Solve the problem of `iterate` from where it is.
 
-    Of neurons that have a ball each, a few may still not be optimal.
     The iterate is left folded, unless this fails.
+
+    Returns
+    -------
+    solution : Solution or None
+        None if this fails. Of neurons that have a ball each, some may still not be optimal.
+    lacks_digits : bool
+        Whether a higher precision may be what it takes.
     """
     layer = Reduced(iterate)
     if not np.any(layer.multiplier > 0):
         # A ball that nothing touches yet tells nothing of what matters.
-        return None
+        return None, False
     iterate.fold()
     layer.begin()
-    found = _in_rounds(layer, tol, n_iter, max_iter, verbose)
+    found, stalled = _in_rounds(layer, tol, n_iter, max_iter, verbose)
     if found is None:
         iterate.unfold()
-    return found
+    # Few rows of a neuron that has its own ball can be nearly alike.
+    return found, stalled or layer.separate
 
 
 def _in_rounds(layer, tol, n_iter, max_iter, verbose):
-    """Solve what is left of the layer, until nothing else matters."""
+    """Solve what is left of the layer, until nothing else matters; and whether rounds stalled."""
     everyone = changed = np.arange(len(layer.chosen))
     affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
+    last, stalled = np.inf, False
     for _ in range(MAX_ROUNDS):
         affordable -= layer.price(changed)
         if affordable < 0:
-            return None
+            break
         with layer.iterate.workers.at_work():
             steps, error = layer.solve(changed, goal, min(MAX_STEPS, max_iter - n_iter))
         n_iter += steps
         if n_iter >= max_iter or not error <= OFF_TRACK:
-            return None
+            return None, False
         goal = min(goal, GOAL * tol)
         changed, error = layer.extend(tol, goal)
         if verbose > 1:
@@ -66,14 +77,29 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
             solution = layer.solution(n_iter)
             unproven = _unproven(layer.iterate.problem, solution, tol)
             if len(unproven) <= most:
-                return solution
+                return solution, False
             # As large as the responses.
             del solution
             if len(changed) <= most:
                 # Weights that ought to be zero, and are not small enough to be left out; or
                 # rounding errors of their matrices: those of the next count from the point reached.
                 changed, goal = np.union1d(changed, unproven), SHARPER * goal
-    return None
+        elif layer.at_rest(changed) and error > STALLED * last:
+            stalled = True
+            break
+        else:
+            last = error
+    return _mostly_proven(layer, tol, n_iter), stalled
+
+
+def _mostly_proven(layer, tol, n_iter):
+    """Where more rounds do not help: a solution if it is one for most neurons, or None."""
+    # Neurons that have not settled may be anywhere.
+    if not (layer.separate and layer.at_rest([])):
+        return None
+    solution = layer.solution(n_iter)
+    unproven = _unproven(layer.iterate.problem, solution, tol)
+    return solution if len(unproven) <= MOST * len(solution.c) else None
 
 
 def _unproven(problem, solution, tol):

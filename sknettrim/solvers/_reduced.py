@@ -132,6 +132,10 @@ class Reduced:
         """Of a step of some neurons."""
         return price(*self._counts()[:, neurons])
 
+    def at_rest(self, neurons):
+        """Whether all are optimal for what is chosen of them, and some miss nothing else."""
+        return np.isfinite(self.point.settled_at).all() and self.complete[neurons].all()
+
     def _appraise(self):
         """What neurons are worth in the objective and the ball, and the objective."""
         size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
