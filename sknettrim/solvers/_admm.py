@@ -15,7 +15,7 @@ import numpy as np
 
 from ._base import Solution, zero
 from ._compress import compress
-from ._finish import finish
+from ._finish import MOST, finish
 from ._iterate import Iterate
 from ._newton import refine
 from ._price import worthwhile
@@ -189,9 +189,9 @@ def _run(iterate, tol, n_iter, max_iter, verbose, apart):
 
 
 def _mostly_proven(problem, solution, tol):
-    """The end of a run, if at least half of the neurons are proven."""
+    """The end of a run, if few enough neurons are left over."""
     dual = problem.dual_point(solution.Xi)
     rest = dual.unproven(solution.U, solution.c, tol)
     if not rest.any():
         return End(Outcome.PROVEN, solution)
-    return End(Outcome.MOSTLY_PROVEN, solution, rest) if rest.mean() <= 0.5 else None
+    return End(Outcome.MOSTLY_PROVEN, solution, rest) if rest.mean() <= MOST else None

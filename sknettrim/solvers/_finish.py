@@ -89,11 +89,11 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
             break
         else:
             last = error
-    return _mostly_proven(layer, tol, n_iter), stalled
+    return _left_over(layer, tol, n_iter), stalled
 
 
-def _mostly_proven(layer, tol, n_iter):
-    """Where more rounds do not help: a solution if it is one for most neurons, or None."""
+def _left_over(layer, tol, n_iter):
+    """Where more rounds do not help: a solution with few enough neurons left over, or None."""
     # Neurons that have not settled may be anywhere.
     if not (layer.separate and layer.at_rest([])):
         return None
