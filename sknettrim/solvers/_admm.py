@@ -1,7 +1,7 @@
 """The default solver: ADMM in matrix products over all neurons at once, finished by Newton steps.
 
 ADMM identifies the support of well conditioned layers in a few dozen iterations, in single
-precision as long as its digits last, then in double. Strict layers are finished by
+precision as long as its digits last, then in double. Layers are finished by
 an interior-point method on what matters of them, where that is cheaper. Where convergence is too
 slow to arrive, a Newton method takes over from the point reached. Neurons that have a ball each
 do not wait for each other: those that are proven are left alone.
@@ -25,7 +25,7 @@ CHECK_EVERY = 5
 BALANCE_EVERY = 10
 # Balanced ever more rarely, as iterations grow by this factor.
 BALANCE_GROWTH = 1.3
-# Iterations after which what matters of a strict layer is known well enough: from nothing, or from
+# Iterations after which what matters of a layer is known well enough: from nothing, or from
 # weights alone, and from the solution at another epsilon.
 FINISH_AFTER = 40, 20
 # Iterations after which neurons that are proven are left alone, and growth until the next time.

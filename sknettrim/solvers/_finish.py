@@ -1,6 +1,6 @@
-"""The end of a strict layer, on the few inputs and rows of each neuron that matter.
+"""The end of a layer, on the few inputs and rows of each neuron that matter.
 
-Where a neuron must stay off, few rows hold it back, and few inputs have weights: ADMM knows most
+Where a neuron was off, few rows hold it back, and few inputs have weights: ADMM knows most
 of them after some dozens of iterations, and takes hundreds for the last ones and for their
 multipliers. An interior-point method solves the program that is left in a few steps; what that
 program misses is found by one pass over the data, and joins it.
@@ -22,6 +22,8 @@ STALLED = 0.5
 # Share of neurons with balls of their own that may be left over, and the error of all where they
 # do not lack too much; and the share where more rounds do not help.
 FEW, NEARLY, MOST = 0.05, 2.0, 0.5
+# Share of them that may not have settled then: of strict neurons none, for which ADMM is sooner.
+ASTRAY = 0.1
 # Accuracy of what is left of the layer, relative to the tolerance: in the first round, which shows
 # what is missing, and after it; and by what it falls where nothing is missing but the proof.
 FIRST_GOAL = 0.3
@@ -95,7 +97,8 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
 def _left_over(layer, tol, n_iter):
     """Where more rounds do not help: a solution with few enough neurons left over, or None."""
     # Neurons that have not settled may be anywhere.
-    if not (layer.separate and layer.at_rest([])):
+    astray = np.mean(np.isnan(layer.point.settled_at))
+    if not layer.separate or astray > ASTRAY * layer.leaky:
         return None
     solution = layer.solution(n_iter)
     unproven = _unproven(layer.iterate.problem, solution, tol)

@@ -62,15 +62,14 @@ def solve(point, systems, *, epsilon=None, goal, least, max_iter, workers):
 
 def follow(point, epsilon):
     """Move the multiplier to where a ball that all share is met, and with it what has settled."""
-    slope = np.sum(point.gradient * point.pull)
-    curvature = np.sum(point.pull_change * point.pull)
-    move = next_move(point.square.sum(), slope, curvature, epsilon, point.multiplier[0])
     # A step takes several times the memory of the point.
-    for some in gen_batches(len(point.square), FOLLOWING):
+    batches = list(gen_batches(len(point.square), FOLLOWING))
+    balls = [Steps(point.part(some), []).linearise().ball() for some in batches]
+    ball = np.concatenate(balls, axis=1).sum(axis=1)
+    move = next_move(*ball, epsilon, point.multiplier[0])
+    for some in batches:
         part = point.part(some)
-        steps = Steps(part, [])
-        steps.linearise()
-        steps.advance(move, met=True)
+        Steps(part, []).linearise().advance(move, met=True)
         point.put(some, part, slice(None))
 
 
@@ -106,14 +105,18 @@ class Steps:
         self.shift = self.p_aim / up - self.q_aim / down - point.weights
         self.stiffness[point.free] = self.shift[point.free] = 0.0
         self.stiffness[~point.has_input] = 1.0
-        self.row_stiffness = point.row_multiplier / point.slack
+        self.leak_rate, self.leak = point.leak_rate, point.leak
+        # With a larger multiplier, the same multiplier of a row means that it leaks less.
+        self.dearer = self.leak / point.multiplier[:, None]
+        self.row_stiffness = 1 / (point.slack / point.row_multiplier + self.leak_rate)
         of_rows = np.where(point.has_row, of_rows, 1.0)
-        missing = point.excess + point.slack
-        self.row_force = of_rows / point.slack + self.row_stiffness * missing
+        missing = point.excess + point.slack + of_rows / point.row_multiplier
+        self.row_force = self.row_stiffness * missing
         # Of what rows contribute to the slopes, until they have.
         self.missing = point.multiplier[:, None] * point.gradient - point.slope
         self.step, self.change = np.zeros_like(point.weights), np.zeros_like(point.weights)
         self.rise = np.zeros_like(point.slack)
+        return self
 
     def _products(self):
         """Of what is positive and its multipliers: p, q and rows. Free weights have none."""
@@ -140,11 +143,13 @@ class Steps:
         point, (_, n_rows, n_inputs) = self.point, system.normals.shape
         # Of two index arrays, each element would be looked up.
         inputs, rows = (system.neurons, slice(n_inputs)), (system.neurons, slice(n_rows))
-        forces = np.empty((len(system.neurons), 2, n_rows), dtype)
-        forces[:, 0], forces[:, 1] = self.row_force[rows], point.row_multiplier[rows]
-        sums = system.combine(forces)
-        force, slope = sums[:, 0], sums[:, 1]
+        forces = [self.row_force[rows], point.row_multiplier[rows]]
+        if point.leaky:
+            forces.append(self.row_stiffness[rows] * self.dearer[rows])
+        force, slope, *rest = system.combine(np.stack(forces, axis=1, dtype=dtype)).swapaxes(0, 1)
         stiffness, gradient = self.stiffness[inputs], point.gradient[inputs]
+        if point.leaky:
+            gradient = gradient + rest[0]
         right = stiffness * self.shift[inputs] - self.missing[inputs] - force
         # With a given multiplier the pull matters at the end only.
         pulled = self.epsilon is not None or dtype == np.float64
@@ -165,17 +170,37 @@ class Steps:
         """How the multipliers move, and whether the balls were met before."""
         if self.epsilon is None:
             return 0.0, True
-        point = self.point
-        # The square after a step is one of ``square - 2 slope move + curvature move^2``.
-        square = point.square + np.sum((2 * point.gradient + self.change) * self.step, axis=1)
-        slope = np.sum((point.gradient + self.change) * point.pull, axis=1)
-        curvature = np.sum(point.pull_change * point.pull, axis=1)
-        ball, before = (square, slope, curvature), point.square
+        point, ball, before = self.point, self.ball(), self.point.whole_square
         if self.shared:
-            ball, before = [part.sum() for part in ball], before.sum()
+            ball, before = ball.sum(axis=1), before.sum()
         met = ball_error(before, self.epsilon) <= self.goal
         multiplier = point.multiplier[0] if self.shared else point.multiplier
         return next_move(*ball, self.epsilon, multiplier), met
+
+    def ball(self):
+        """What neurons add to its square after a step, for a move of the multiplier.
+
+        Returns
+        -------
+        square, slope, curvature : ndarray of shape (3, m)
+            Of ``square - 2 slope move + curvature move^2``.
+        """
+        point = self.point
+        square = point.square + np.sum((2 * point.gradient + self.change) * self.step, axis=1)
+        slope = np.sum((point.gradient + self.change) * point.pull, axis=1)
+        curvature = np.sum(point.pull_change * point.pull, axis=1)
+        ball = np.array([square, slope, curvature])
+        if point.leaky:
+            rise, fall = self._row_step()
+            leak = self.leak + self.leak_rate * rise
+            pull = self.leak_rate * fall + self.dearer
+            ball += [np.sum(part, axis=1) for part in (leak * leak, leak * pull, pull * pull)]
+        return ball
+
+    def _row_step(self):
+        """By how much multipliers of rows rise in a step, and fall with that of the ball."""
+        rise = self.row_force + self.row_stiffness * self.rise - self.point.row_multiplier
+        return rise, self.row_stiffness * (self.point.pull_rise - self.dearer)
 
     @np.errstate(all="ignore")
     def advance(self, move, met):
@@ -216,14 +241,16 @@ class Steps:
         point = self.point
         step, change = self.step - move * point.pull, self.change - move * point.pull_change
         rise = self.rise - move * point.pull_rise
+        drow, fall = self._row_step()
+        drow -= move * fall
+        dleak = self.leak_rate * drow - move * self.dearer
         up, down = point.reach + point.slope, point.reach - point.slope
         dslope = self.stiffness * (self.shift - step)
         dp = (self.p_aim - point.p * dslope) / up - point.p
         dq = (self.q_aim + point.q * dslope) / down - point.q
         np.copyto(dp, 0.0, where=point.free)
         np.copyto(dq, 0.0, where=point.free)
-        dslack = -(point.excess + point.slack) - rise
-        drow = self.row_force + self.row_stiffness * rise - point.row_multiplier
+        dslack = self.leak + dleak - (point.excess + point.slack) - rise
         rates = dp / point.p, dq / point.q, dslope / up, -dslope / down
         rates += dslack / point.slack, drow / point.row_multiplier
         fastest = reduce(np.minimum, (rate.min(axis=1, initial=-DAMPING) for rate in rates))

@@ -2,7 +2,8 @@
 
 A step d of a neuron's weights changes half the square of the ball by
 ``gradient' d + d' gram d / 2``, and what rows exceed their bounds by ``normals d``. Weights are
-split into p - q with p, q >= 0.
+split into p - q with p, q >= 0. Bounds are hard, or rows may leak, ``excess + slack = leak``, and
+what leaks is charged to the ball.
 """
 
 import numpy as np
@@ -31,6 +32,8 @@ class Point:
         What is left of each neuron.
     penalty : ndarray
         Of all inputs, neuron by neuron.
+    leaky : bool
+        Whether rows may leak.
 
     Attributes
     ----------
@@ -41,13 +44,14 @@ class Point:
     pull, pull_change, pull_rise : ndarray of shape (m, room)
         By how much weights, gradient and excess fall with a larger multiplier of the ball.
     square, multiplier : ndarray of shape (m,)
-        What a neuron adds to the square of its ball, and the multiplier of half of that.
+        What a neuron adds to the square of its ball, but for the leaks of these rows, and the
+        multiplier of half of that.
     settled_at : ndarray of shape (m,)
         The multiplier at which a neuron was optimal, if it was, else not a number.
     """
 
-    def __init__(self, n_inputs, n_rows, penalty):
-        n_neurons = len(n_inputs)
+    def __init__(self, n_inputs, n_rows, penalty, leaky):
+        n_neurons, self.leaky = len(n_inputs), leaky
         for name in (*OF_INPUTS, *OF_ROWS):
             setattr(self, name, np.empty((n_neurons, 0)))
         self.square, self.multiplier = np.zeros((2, n_neurons))
@@ -85,9 +89,26 @@ class Point:
     def part(self, neurons):
         """A point of some neurons only."""
         penalty = self.penalty[neurons][self.has_input[neurons]]
-        part = Point(self.n_inputs[neurons], self.n_rows[neurons], penalty)
+        part = Point(self.n_inputs[neurons], self.n_rows[neurons], penalty, self.leaky)
         part.put(slice(None), self, neurons)
         return part
+
+    @property
+    def leak_rate(self):
+        """How much rows leak for their multiplier."""
+        if not self.leaky:
+            return np.zeros((len(self.square), 1))
+        return self.has_row / self.multiplier[:, None]
+
+    @property
+    def leak(self):
+        """What rows leak, as their multipliers say."""
+        return self.leak_rate * self.row_multiplier if self.leaky else self.leak_rate
+
+    @property
+    def whole_square(self):
+        """What a neuron adds to the square of its ball."""
+        return self.square + np.sum(self.leak**2, axis=1)
 
     def stay(self, neurons):
         """Let some neurons not follow the multiplier."""
@@ -112,9 +133,12 @@ class Point:
         split = _split(penalty, self.weights[neurons], slope, barrier)
         self.p[neurons], self.q[neurons], self.slope[neurons] = split
         excess = has_row * self.excess[neurons]
-        scale = np.sqrt(np.einsum("ij,ij->i", excess, excess) / np.maximum(n_rows, 1))[:, None]
-        scale = np.maximum(scale, np.finfo(np.float32).eps * (scale.max() or 1.0))
-        slack, multiplier = _slacken(excess, self.row_multiplier[neurons], barrier, scale)
+        if self.leaky:
+            slack, multiplier = _open(excess, barrier, self.multiplier[neurons, None])
+        else:
+            scale = np.einsum("ij,ij->i", excess, excess) / np.maximum(n_rows, 1)
+            scale = np.sqrt(scale)[:, None]
+            slack, multiplier = _slacken(excess, self.row_multiplier[neurons], barrier, scale)
         self.slack[neurons] = np.where(has_row, slack, 1.0)
         self.row_multiplier[neurons] = np.where(has_row, multiplier, 1.0)
         self.settled_at[neurons] = np.nan
@@ -153,8 +177,17 @@ def _split(penalty, weights, slope, barrier):
 
 def _slacken(excess, multiplier, barrier, scale):
     """Slack and multipliers of rows: a wide slack is soon narrowed, a narrow one stops steps."""
+    scale = np.maximum(scale, np.finfo(np.float32).eps * (scale.max() or 1.0))
     binding = multiplier > 0
     central = barrier / np.where(binding, multiplier, 1.0)
     slack = np.maximum(-excess, scale)
     slack = np.where(binding, np.clip(central, 1e-3 * scale, scale), slack)
     return slack, np.where(binding, np.maximum(multiplier, barrier / scale), barrier / slack)
+
+
+def _open(excess, barrier, ball_multiplier):
+    """Slack and multipliers of rows that may leak, where they go with what these exceed."""
+    root = np.sqrt(excess * excess + 4 * barrier / ball_multiplier)
+    # The one of two forms that loses no digits.
+    leak = np.where(excess > 0, root + excess, 4 * barrier / ball_multiplier / (root - excess)) / 2
+    return barrier / (ball_multiplier * leak), ball_multiplier * leak

@@ -1,4 +1,4 @@
-"""Whether the end of a strict layer is worth its price, in time and in memory."""
+"""Whether the end of a layer is worth its price, in time and in memory."""
 
 import numpy as np
 from scipy import sparse
@@ -7,6 +7,8 @@ from scipy import sparse
 # and a number.
 MORE_INPUTS = 1.05, 30
 MORE_ROWS = 1.3, 16
+# The same where too many rows leak, relative to these.
+ROWS_IN_DOUBT = 0.25, 16
 # Rows of a neuron are not many more than its inputs, or its matrix is no larger than this: many
 # rows can be alike on the inputs that matter, and share a multiplier.
 SMALL_MATRIX = 4_000
@@ -37,7 +39,7 @@ def worthwhile(iterate, n_iter):
     Counted in floating-point operations of single precision: those of double precision take twice
     the time.
     """
-    if not iterate.problem.strict or sparse.issparse(iterate.A):
+    if sparse.issparse(iterate.A):
         return False
     inputs, rows = numbers(iterate)
     room = bytes_left(iterate, inputs, rows)
@@ -51,8 +53,11 @@ def worthwhile(iterate, n_iter):
 
 def _price_of_matrices(iterate, inputs):
     """Of gathering inputs and of their Gram matrices, over the smaller part of the rows."""
-    n_active = np.count_nonzero(iterate.problem.active, axis=0)
-    n_rows = np.minimum(n_active, len(iterate.S) - n_active)
+    charged = iterate.problem.active
+    if charges_leaks(iterate.problem):
+        charged = charged | (iterate.a > 0)
+    n_charged = np.count_nonzero(charged, axis=0)
+    n_rows = np.minimum(n_charged, len(iterate.S) - n_charged)
     return np.sum(n_rows * (GATHER * (inputs + len(iterate.Z)) + GRAM * inputs**2))
 
 
@@ -74,6 +79,7 @@ def bytes_left(iterate, inputs, rows):
     held = iterate.A.nbytes + iterate.S.nbytes + 5 * iterate.Z.nbytes
     held += 0 if iterate.problem.holds(iterate.target) else iterate.target.nbytes
     held += 2 * iterate.inverse.gram.nbytes
+    held += n * m if charges_leaks(iterate.problem) else 0
     left = max(MOST_MEMORY * 8 * n * (m + iterate.A.shape[1]) - held, LITTLE_MEMORY)
     # Vectors of all neurons, with room for the largest, and what is chosen of them.
     left -= m * (75 * np.max(inputs) + 35 * np.max(rows)) + 40 * np.sum(inputs + rows)
@@ -107,4 +113,16 @@ def numbers(iterate):
     inputs = np.minimum(factor * weights + more, len(iterate.Z))
     factor, more = MORE_ROWS
     most = np.maximum(factor * inputs + more, SMALL_MATRIX / inputs)
-    return inputs, np.minimum(factor * binding + more, most)
+    rows = factor * binding + more
+    if not iterate.problem.strict:
+        factor, more = ROWS_IN_DOUBT
+        rows = np.where(rows > most, factor * binding + more, rows)
+    return inputs, np.minimum(rows, most)
+
+
+def charges_leaks(problem):
+    """Whether rows that leak may be charged as if they always did.
+
+    Of neurons with balls of their own that are far from these it is not known which rows will leak.
+    """
+    return not (problem.strict or problem.per_neuron)

@@ -24,8 +24,8 @@ WARM_UP = 100
 PATIENCE = 600
 # Checks over which that rate is measured.
 WINDOW = 16
-# Checks that tell the present rate of convergence of a strict layer; it slows down by this factor,
-# again with each proof that fails where that rate promised one.
+# Checks that tell the present rate of convergence; it slows down by this factor, and that of a
+# strict layer again with each proof that fails where that rate promised one.
 RECENT = 4
 SLOWING = 2.0
 # All iterations that a strict layer usually takes, over the root of rows per input. But who knows:
@@ -51,7 +51,7 @@ class Progress:
     """
 
     def __init__(self, tol, strict, dtype):
-        self.tol, self.goal = tol, PROMISING[not strict] * tol
+        self.tol, self.strict, self.goal = tol, strict, PROMISING[not strict] * tol
         self._errors, self._steps = [], [0]
         self._failures, self._retry, self._least_ratio = 0, 0.0, np.inf
         self._rounding = min(tol, ROUNDING * np.finfo(dtype).eps)
@@ -104,7 +104,10 @@ class Progress:
         return self.n_iter >= WARM_UP and n_iter + self._to_go(WINDOW) > PATIENCE
 
     def left(self, shape, warm):
-        """How many more iterations a strict layer may take, with inputs of this shape."""
+        """How many more iterations the layer may take, with inputs of this shape."""
+        if not self.strict:
+            # Their rate is a good guide, and a proof not far from it.
+            return min(SLOWING * self._to_go(RECENT), MORE * self.n_iter)
         n_rows, n_inputs = shape
         usual, expected = USUAL_ITERATIONS * np.sqrt(n_rows / n_inputs), MORE * self.n_iter
         if warm or self.n_iter >= EARLY * usual:

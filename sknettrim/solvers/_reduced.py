@@ -1,4 +1,8 @@
-"""A strict layer with the few inputs and rows of each neuron that matter, and what it misses."""
+"""A layer with the few inputs and rows of each neuron that matter, and what it misses.
+
+The ball charges rows where a neuron is active. Of the others, those are chosen whose bounds matter;
+where rows may leak, the ball charges also some that certainly do, as if they always did.
+"""
 
 from itertools import chain
 
@@ -10,7 +14,7 @@ from ._batches import Batches
 from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
 from ._newton_system import NewtonSystem, fast_order
 from ._point import Point
-from ._price import numbers, price
+from ._price import charges_leaks, numbers, price
 
 # Inputs with a slope of this share of their penalty join where some exceed it.
 NEAR = 0.98
@@ -36,11 +40,13 @@ class Reduced:
 
     def __init__(self, iterate):
         self.iterate, self.active = iterate, iterate.problem.active
+        self.leaky = not iterate.problem.strict
         self.penalty = np.broadcast_to(iterate.penalty, iterate.Z.shape)
         self.weights = iterate.Z.copy()
         self.epsilon = iterate.epsilon.astype(np.float64)
         self.separate = iterate.problem.per_neuron
-        squares = self._squares(lambda rows: iterate.a[rows] * self.active[rows])
+        self.charges_leaks = charges_leaks(iterate.problem)
+        squares = self._squares(lambda rows: iterate.a[rows] * (self.active[rows] | self.leaky))
         # In double precision: the square of a penalty may be out of range of single precision.
         norms = iterate.rho_S.astype(np.float64) * np.sqrt(squares)
         multiplier = (norms if self.separate else np.linalg.norm(norms)) / self.epsilon
@@ -51,14 +57,15 @@ class Reduced:
         self.chosen = self._choose()
         self._place()
         self.row_multiplier = iterate.rho_S[self.row_places[1]] * iterate.a[self.row_places]
+        self.charged = self._charged() if self.charges_leaks else self.active
         self.complete = np.zeros(len(self.chosen), dtype=bool)
 
     def begin(self):
         """Where the present weights are."""
         self.target_squares = self._squares(lambda rows: self.iterate.target[rows])
         self.shift = self._shift()
-        self.row_excess = self._above(self._respond())[self.row_places]
-        self.point = Point(*self._counts(), self.penalty[self.places])
+        self._measure(self._exceed())
+        self.point = Point(*self._counts(), self.penalty[self.places], self.leaky)
 
     def _choose(self):
         """The inputs and rows of neurons that ADMM would keep next, were its thresholds lower."""
@@ -71,6 +78,10 @@ class Reduced:
             strength[penalty == 0] = np.inf
             height = iterate.S[:, some] + iterate.a[:, some] - iterate.target[:, some]
             height[self.active[:, some]] = -np.inf
+            if self.charges_leaks:
+                # Of many rows that leak, those are in doubt that hardly do.
+                many = n_rows[some] < np.count_nonzero(height > 0, axis=0)
+                height[:, many] = -np.abs(height[:, many])
             inputs = map(_largest, strength.T, n_inputs[some].astype(int))
             rows = map(_largest, height.T, n_rows[some].astype(int))
             chosen += zip(inputs, rows, strict=True)
@@ -82,6 +93,12 @@ class Reduced:
             (np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(part) for part in parts]))
             for parts in zip(*self.chosen, strict=True)
         )
+
+    def _charged(self):
+        """Which rows the ball charges, or will if those leak that do now."""
+        charged = self.active | (self.iterate.a > 0)
+        charged[self.row_places] = False
+        return charged
 
     def solve(self, changed, goal, max_iter):
         """Solve the programs of some neurons, cut down to the chosen inputs and rows.
@@ -106,7 +123,7 @@ class Reduced:
                 epsilon = self.epsilon[members]
             elif not given:
                 members = np.append(members, others)
-                share = self.squares[members].sum() / self.squares.sum()
+                share = self.whole_squares[members].sum() / self.whole_squares.sum()
                 epsilon, given = self.epsilon * np.sqrt(share), True
             part = point.part(members)
             steps = solve(
@@ -125,7 +142,7 @@ class Reduced:
         if not (self.separate or together):
             follow(point, self.epsilon)
         self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
-        square = point.square if self.separate else point.square.sum()
+        square = point.whole_square if self.separate else point.whole_square.sum()
         return n_iter, np.median(ball_error(square, self.epsilon))
 
     def price(self, neurons):
@@ -139,7 +156,7 @@ class Reduced:
     def _appraise(self):
         """What neurons are worth in the objective and the ball, and the objective."""
         size = np.einsum("ij,ij->j", np.abs(self.weights), self.penalty, dtype=np.float64)
-        self.worth, self.size = size + self.multiplier * self.squares, size.sum()
+        self.worth, self.size = size + self.multiplier * self.whole_squares, size.sum()
 
     def _renew(self, changed):
         """Room for what is chosen: some neurons with the present weights, others as they were."""
@@ -190,15 +207,15 @@ class Reduced:
         for normal, gram, j in zip(normals, grams, batch, strict=True):
             inputs, rows = self.chosen[j]
             normal[: len(rows), : len(inputs)] = A.take(rows, axis=0).take(inputs, axis=1)
-            gram[: len(inputs), : len(inputs)] = self._gram(inputs, self.active[:, j])
+            gram[: len(inputs), : len(inputs)] = self._gram(inputs, self.charged[:, j])
         np.einsum("kii->ki", grams)[...] *= 1 + RIDGE * np.finfo(grams.dtype).eps
         return NewtonSystem(places, normals, grams)
 
-    def _gram(self, inputs, active):
-        """Gram matrix of some inputs over the active rows: from all rows, where most are active."""
+    def _gram(self, inputs, charged):
+        """Gram matrix of some inputs over rows that are charged: from all rows, where most are."""
         # With more inputs than rows, ADMM has no such matrix over all of them.
-        few = self.iterate.inverse.wide or 2 * np.count_nonzero(active) < len(active)
-        rows = np.flatnonzero(active if few else ~active)
+        few = self.iterate.inverse.wide or 2 * np.count_nonzero(charged) < len(charged)
+        rows = np.flatnonzero(charged if few else ~charged)
         gram = np.zeros((len(inputs), len(inputs)), dtype=self.iterate.A.dtype)
         for i in range(0, len(rows), GATHERED):
             part = self.iterate.A.take(rows[i : i + GATHERED], axis=0).take(inputs, axis=1)
@@ -207,24 +224,31 @@ class Reduced:
             return gram
         return self.iterate.inverse.gram.take(inputs, axis=0).take(inputs, axis=1) - gram
 
-    def _respond(self):
-        """Responses to the present weights; keeps what the ball has to do with them."""
+    def _exceed(self):
+        """What responses to the present weights exceed targets by; that of chosen rows apart."""
         iterate = self.iterate
-        S = iterate.workers.products(iterate.A, self.weights)
+        E = iterate.workers.products(iterate.A, self.weights)
+        for rows in chain.from_iterable(iterate.rows):
+            E[rows] -= iterate.target[rows]
+        self.row_excess = E[self.row_places]
+        E[self.row_places] = 0
+        return E
+
+    def _measure(self, E):
+        """Keep what the ball has to do with responses."""
 
         def over(rows):
-            deviation = self._deviation(S, rows)
+            deviation = E[rows] * self.charged[rows]
             squares = np.einsum("ij,ij->j", deviation, deviation, dtype=np.float64)
-            return iterate.A[rows].T @ deviation, squares
+            return self.iterate.A[rows].T @ deviation, squares
 
-        self.gradient, self.squares = iterate.workers.total(over, iterate.rows)
-        return S
+        self.gradient, self.squares = self.iterate.workers.total(over, self.iterate.rows)
+        self.row_leaks = self._of_neurons(np.maximum(self.row_excess, 0) ** 2)
+        self.whole_squares = self.squares + self.leaky * self.row_leaks
 
-    def _deviation(self, S, rows):
-        """What the ball measures of responses."""
-        deviation = S[rows] - self.iterate.target[rows]
-        deviation *= self.active[rows]
-        return deviation
+    def _of_neurons(self, of_rows):
+        """Sums over the chosen rows of each neuron."""
+        return np.bincount(self.row_places[1], of_rows, minlength=len(self.chosen))
 
     def extend(self, tol, goal):
         """Let inputs and rows join that break the optimality conditions.
@@ -235,14 +259,18 @@ class Reduced:
         self.weights[self.places] = self.point.weights[self.point.has_input]
         unsupported = ~self.point.support[self.point.has_input]
         self.negligible = tuple(part[unsupported] for part in self.places)
-        above = self._above(self._respond())
-        self.row_excess = above[self.row_places]
+        E = self._exceed()
+        if self.charges_leaks:
+            self._charge_less(E)
+        self._measure(E)
         self.row_multiplier = self.point.row_multiplier[self.point.has_row]
         slopes, losses, sizes = self._slopes_and_losses()
-        leaks = self._squares(lambda rows: np.maximum(above[rows], 0))
+        leaks = self._leaks(E)
+        if self.leaky:
+            losses, leaks = losses + self._losses_of(leaks, sizes), np.zeros_like(leaks)
         wrong = self._wrong(losses, sizes, leaks, FORGIVEN * tol)
-        self._join(wrong, slopes, above)
         error = max(losses.sum() / sizes.sum(), np.sqrt(leaks.sum() / self.target_squares.sum()))
+        self._join(wrong, slopes, E)
         return self._unsolved(wrong, goal), error
 
     def _unsolved(self, wrong, goal):
@@ -255,10 +283,27 @@ class Reduced:
         # All that is missing is the multiplier: some neurons at a time would go around in circles.
         return np.arange(len(self.chosen))
 
+    def _charge_less(self, E):
+        """Charge no rows where a neuron is not active that do not leak."""
+        for rows in chain.from_iterable(self.iterate.rows):
+            self.charged[rows] &= self.active[rows] | (E[rows] > 0)
+
+    def _leaks(self, E):
+        """Squares of what neurons leak, but for what the ball charges; E loses the rest."""
+        for rows in chain.from_iterable(self.iterate.rows):
+            E[rows] *= ~self.charged[rows]
+        leaks = self._squares(lambda rows: np.maximum(E[rows], 0))
+        return leaks if self.leaky else leaks + self.row_leaks
+
+    def _losses_of(self, leaks, sizes):
+        """What leaks are worth that nothing has charged: their price, and a part of the ball."""
+        size = sizes if self.separate else sizes.sum()
+        return leaks * (2 * self.multiplier + size / (2 * self.epsilon**2))
+
     def _wrong(self, losses, sizes, leaks, limit):
         """The fewest neurons without which losses and leaks of the others are within a limit."""
         if self.separate:
-            outside = self.squares > ((1 + limit) * self.epsilon) ** 2
+            outside = self.whole_squares > ((1 + limit) * self.epsilon) ** 2
             leaking = leaks > limit**2 * self.target_squares
             return np.flatnonzero(outside | leaking | (losses > limit * sizes))
         losing = _worst(losses, limit * sizes.sum())
@@ -272,37 +317,43 @@ class Reduced:
             squares += np.einsum("ij,ij->j", part, part, dtype=np.float64)
         return squares
 
-    def _above(self, S):
-        """What responses exceed their bounds by, where there are any, in place."""
-        for rows in chain.from_iterable(self.iterate.rows):
-            S[rows] -= self.iterate.target[rows]
-            S[rows] *= ~self.active[rows]
-        return S
-
-    def _join(self, neurons, slopes, above):
-        """Let what some neurons miss join what is chosen; slopes and `above` are used up."""
+    def _join(self, neurons, slopes, E):
+        """Let what some neurons miss join what is chosen; slopes and E are used up."""
         slopes[self.places] = 0
-        above[self.row_places] = 0
         before = self._counts()
         for j in neurons:
-            self.chosen[j] = self._extended(j, slopes[:, j], above[:, j])
+            self.chosen[j] = self._extended(j, slopes[:, j], E[:, j])
         self.complete = np.all(self._counts() == before, axis=0)
         known = self.row_places
         self._place()
-        above[known] = self.row_excess
-        self.row_excess = above[self.row_places]
+        E[known] = self.row_excess
+        self.row_excess = E[self.row_places]
         # The same array, which is as large as the responses.
-        above[...] = 0
-        above[known] = self.row_multiplier
-        self.row_multiplier = above[self.row_places]
+        E[...] = 0
+        E[known] = self.row_multiplier
+        self.row_multiplier = E[self.row_places]
 
     def _extended(self, j, slope, above):
         """What is chosen of a neuron, with the inputs and rows that it misses."""
         inputs, rows = self.chosen[j]
         steep = slope > (NEAR if slope.max() > 1 else np.inf)
         steepest = _largest(np.where(steep, slope, -np.inf), len(inputs) + 8)
-        highest = _largest(np.where(above > 0, above, -np.inf), len(rows) // 2 + 16)
+        most = len(rows) // 2 + 16
+        if self.charges_leaks and np.count_nonzero(above > 0) > most:
+            self._charge_more(j, above, most)
+        highest = _largest(np.where(above > 0, above, -np.inf), most)
         return np.union1d(inputs, steepest), np.union1d(rows, highest)
+
+    def _charge_more(self, j, above, most):
+        """Charge rows of a neuron that leak, but for so many that leak the least."""
+        leaking = np.flatnonzero(above > 0)
+        certain = leaking[np.argpartition(above[leaking], most)[most:]]
+        leaks = above[certain]
+        self.charged[certain, j] = True
+        self.gradient[:, j] += self.iterate.A[certain].T @ leaks
+        self.squares[j] += leaks @ leaks
+        self.whole_squares[j] += leaks @ leaks
+        above[certain] = 0
 
     def _shift(self):
         """By how much slopes move with that of a free intercept, which proofs bring to zero.
@@ -319,15 +370,13 @@ class Reduced:
 
     def _slopes_and_losses(self):
         """Slopes of all weights relative to their penalties; gaps of neurons, and their norms."""
-        A, (rows, neurons) = self.iterate.A, self.row_places
-        slopes = self.gradient * np.asarray(self.multiplier, dtype=A.dtype)
-        multipliers = sparse.coo_array(
-            (self.row_multiplier.astype(A.dtype), (neurons, rows)), shape=self.active.T.shape
-        )
-        slopes += (multipliers.tocsr() @ A).T
+        slopes = self.gradient * np.asarray(self.multiplier, dtype=self.iterate.A.dtype)
+        slopes += self._over_chosen_rows(self.row_multiplier)
         slopes -= slopes[-1] * self.shift
-        slack = self.row_multiplier * self.row_excess
-        slack = np.bincount(neurons, slack, minlength=len(self.chosen))
+        slack = self._of_neurons(self.row_multiplier * self.row_excess)
+        if self.leaky:
+            # What multipliers say that rows leak fills the ball.
+            slack = slack - self._of_neurons(self.row_multiplier**2) / self.multiplier
         proven = slack - np.einsum("ij,ij->j", slopes, self.weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             np.abs(slopes, out=slopes)
@@ -338,16 +387,23 @@ class Reduced:
         losses = sizes - scale * proven
         if not self.separate:
             # Of columns that are not scaled alike the norm is larger.
-            losses += 0.5 * self.multiplier * self.squares * (1 - scale) ** 2
+            losses += 0.5 * self.multiplier * self.whole_squares * (1 - scale) ** 2
         return slopes, np.maximum(losses, 0.0), sizes
+
+    def _over_chosen_rows(self, of_rows):
+        """Sums of chosen rows of the inputs."""
+        A, (rows, neurons) = self.iterate.A, self.row_places
+        of_rows = of_rows.astype(A.dtype)
+        chosen = sparse.coo_array((of_rows, (neurons, rows)), shape=self.active.T.shape)
+        return (chosen.tocsr() @ A).T
 
     def solution(self, n_iter):
         """The sparse weights, and the dual point, in the units of the problem."""
         weights = self.weights.astype(np.float64)
         weights[self.negligible] = 0
-        Xi = self._respond()
+        Xi = self._exceed()
         for rows in chain.from_iterable(self.iterate.rows):
-            Xi[rows] = self._deviation(Xi, rows)
+            Xi[rows] *= self.charged[rows]
         Xi *= np.asarray(self.multiplier, dtype=Xi.dtype)
         Xi[self.row_places] = self.row_multiplier
         return self.iterate.in_units(weights, Xi, n_iter)
