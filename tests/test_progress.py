@@ -96,6 +96,14 @@ def test_a_proof_tells_how_many_iterations_are_left():
     assert progress.left((4000, 100), warm=True) < before
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_the_rate_of_other_layers_tells_how_many_iterations_are_left(rate):
+    progress = run(falling(rate, 9), strict=False)
+    to_go = np.log(progress.error / progress.goal) / rate
+    expected = min(2 * to_go, 1.3 * progress.n_iter)
+    assert progress.left((1000, 10), False) == pytest.approx(max(expected, 0))
+
+
 def test_what_takes_longer_than_usual_may_take_longer_still():
     shape = 400, 100
     early, late, later = (run(falling(0.1, n_checks)) for n_checks in (4, 20, 40))
