@@ -23,7 +23,7 @@ from sknettrim.solvers._batches import Batches
 from sknettrim.solvers._finish import MAX_ROUNDS, finish
 from sknettrim.solvers._interior_point import Steps, ball_error, solve
 from sknettrim.solvers._newton_system import NewtonSystem
-from sknettrim.solvers._point import Point
+from sknettrim.solvers._point import Point, _open
 from sknettrim.solvers._price import AT_WORK, worthwhile
 from sknettrim.solvers._reduced import Reduced, _worst
 
@@ -372,6 +372,15 @@ def test_a_point_with_more_room_is_the_same_point():
     assert np.all(point.p == 1)
     assert np.all(point.excess[~point.has_row] == -1)
     np.testing.assert_array_equal(point.settled_at, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("barrier", [1e-2, 1e-30])
+def test_rows_that_may_leak_start_where_slack_and_leak_go_with_their_excess(barrier):
+    excess = np.array([[-3.0, -1e-9, 0.0, 1e-9, 5.0]])
+    slack, multiplier = _open(excess, np.array([[barrier]]), np.array([[7.0]]))
+    assert np.all(slack > 0)
+    np.testing.assert_allclose(slack * multiplier, barrier)
+    np.testing.assert_allclose(multiplier / 7 - slack, excess, atol=1e-15)
 
 
 def test_it_is_worthwhile_sooner_with_many_rows():

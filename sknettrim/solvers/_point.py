@@ -187,7 +187,10 @@ def _slacken(excess, multiplier, barrier, scale):
 
 def _open(excess, barrier, ball_multiplier):
     """Slack and multipliers of rows that may leak, where they go with what these exceed."""
-    root = np.sqrt(excess * excess + 4 * barrier / ball_multiplier)
-    # The one of two forms that loses no digits.
-    leak = np.where(excess > 0, root + excess, 4 * barrier / ball_multiplier / (root - excess)) / 2
-    return barrier / (ball_multiplier * leak), ball_multiplier * leak
+    product = barrier / ball_multiplier
+    # Leak and slack differ by the excess; the smaller as the larger says loses no digits.
+    larger = (np.abs(excess) + np.sqrt(excess * excess + 4 * product)) / 2
+    smaller = product / larger
+    leaks = excess > 0
+    slack, leak = np.where(leaks, smaller, larger), np.where(leaks, larger, smaller)
+    return slack, ball_multiplier * leak
