@@ -408,7 +408,7 @@ def test_many_small_groups_are_worth_less(monkeypatch):
 def test_with_more_threads_there_are_more_batches_and_not_more_memory():
     A, Y = layer_like_a_hidden_one(3, n=8000, p=100, m=60)
     iterate = after(LayerProblem(A, Y, 0.2 * np.linalg.norm(Y)), 50, np.float32)
-    counts = Reduced(iterate)._counts()
+    counts = Reduced(iterate).selection.counts()
     lengths = []
     for n_threads in (1, 2, 8, 16):
         iterate.workers.n_threads = n_threads
@@ -528,7 +528,7 @@ def test_a_group_of_all_sizes_finds_the_multiplier_of_all(seed, monkeypatch):
     iterate = after(LayerProblem(A, Y, 0.3 * np.linalg.norm(Y)), 20)
 
     def groups_of(layer):
-        return Batches(iterate, *layer._counts()).groups(everyone)
+        return Batches(iterate, *layer.selection.counts()).groups(everyone)
 
     monkeypatch.setattr("sknettrim.solvers._batches.MOST_NEURONS", 4)
     together = Reduced(iterate)

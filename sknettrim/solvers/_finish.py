@@ -58,7 +58,7 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
 
 def _in_rounds(layer, tol, n_iter, max_iter, verbose):
     """Solve what is left of the layer, until nothing else matters; and whether rounds stalled."""
-    everyone = changed = np.arange(len(layer.chosen))
+    everyone = changed = np.arange(layer.n_neurons)
     affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
     last, stalled = np.inf, False
     for _ in range(MAX_ROUNDS):

@@ -53,6 +53,7 @@ class Iterate:
         self.workers = Workers()
         self.inverse = ShiftedInverse(self.A, self.workers)
         self.rows = self.workers.shares(*self.target.shape)
+        self.blocks = list(chain.from_iterable(self.rows))
         self.inputs = self.workers.shares(self.A.shape[1], self.target.shape[1])
         self._start(start)
 
@@ -124,9 +125,8 @@ class Iterate:
     def unfold(self):
         """Part S into its projection onto the constraint set and a, what that takes off."""
         self.a = np.empty_like(self.S)
-        blocks = list(chain.from_iterable(self.rows))
-        squares = sum(self._deviate(rows, self.S[rows], self.a[rows]) for rows in blocks)
-        self._project(self._inside(squares), blocks)
+        squares = sum(self._deviate(rows, self.S[rows], self.a[rows]) for rows in self.blocks)
+        self._project(self._inside(squares), self.blocks)
 
     def _step(self, measure=False):
         found = least_squares(self)
