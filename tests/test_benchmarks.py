@@ -194,6 +194,19 @@ def test_command_writes_figures_tables_and_a_page(tmp_path, monkeypatch, capsys)
         assert text.count(table) == 1, name
 
 
+def test_what_was_measured_is_kept_if_the_command_does_not_get_to_the_end(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(command, "QUICK", TINY)
+    monkeypatch.setattr(command, "scaling", fail)
+    with pytest.raises(MemoryError):
+        command.main(["--quick", "--output", str(tmp_path)])
+    kept = json.loads((tmp_path / "solver.json").read_text())
+    assert len(kept["contest"]) == 4
+    command.main(["--results", str(tmp_path / "solver.json"), "--output", str(tmp_path)])
+
+
 def test_latency_compares_forms_with_the_same_outputs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(latency, "LAYERS", [(30, 20)])
     monkeypatch.setattr(latency, "untrained", lambda hidden: _data.untrained(hidden, epochs=2))

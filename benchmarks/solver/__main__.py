@@ -63,18 +63,23 @@ QUICK = Plan(
 
 
 def measure(plan, sections, data):
-    """All the figures of some sections, as the JSON file holds them."""
+    """The figures of some sections, as the JSON file holds them, each time that there are more."""
     results = {"environment": environment(), "plan": plan._asdict()}
     if "contest" in sections:
-        results["contest"] = list(_contests(plan, data))
+        results["contest"] = []
+        for figures in _contests(plan, data):
+            results["contest"].append(figures)
+            yield results
     if "scaling" in sections:
         results["scaling"] = scaling(plan.base, plan.sizes, rounds=plan.rounds)
+        yield results
     if "network" in sections:
         some = data._replace(X=data.X[: max(plan.rows)], y=data.y[: max(plan.rows)])
         results["network"] = network(some, plan.hidden, rounds=plan.rounds, epsilons=plan.path)
+        yield results
     if "reliability" in sections:
         results["reliability"] = reliability(plan.layers)
-    return results
+        yield results
 
 
 def _contests(plan, data):
@@ -119,9 +124,10 @@ def main(arguments=None):
         data = digits() if options.quick else mnist(options.mnist)
         plan = QUICK if options.quick else FULL
         plan = plan._replace(rounds=options.rounds or plan.rounds, rows=options.rows or plan.rows)
-        results = measure(plan, options.only, data)
         path = options.output / "solver.json"
-        path.write_text(json.dumps(results, indent=1))
+        # Much time goes into a full run: what it has is kept if it does not get to the end.
+        for results in measure(plan, options.only, data):
+            path.write_text(json.dumps(results, indent=1))
         print(f"\nFigures: {path}")
     report(results, options.output / "scaling.png", options.page)
 
