@@ -53,10 +53,7 @@ def worthwhile(iterate, n_iter):
 
 def _price_of_matrices(iterate, inputs):
     """Of gathering inputs and of their Gram matrices, over the smaller part of the rows."""
-    charged = iterate.problem.active
-    if charges_leaks(iterate.problem):
-        charged = charged | (iterate.a > 0)
-    n_charged = np.count_nonzero(charged, axis=0)
+    n_charged = np.count_nonzero(charged_rows(iterate), axis=0)
     n_rows = np.minimum(n_charged, len(iterate.S) - n_charged)
     return np.sum(n_rows * (GATHER * (inputs + len(iterate.Z)) + GRAM * inputs**2))
 
@@ -118,6 +115,12 @@ def numbers(iterate):
         factor, more = ROWS_IN_DOUBT
         rows = np.where(rows > most, factor * binding + more, rows)
     return inputs, np.minimum(rows, most)
+
+
+def charged_rows(iterate):
+    """Rows that the ball charges, or will if those leak that do now."""
+    active = iterate.problem.active
+    return active | (iterate.a > 0) if charges_leaks(iterate.problem) else active
 
 
 def charges_leaks(problem):

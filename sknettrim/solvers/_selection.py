@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from ._newton_system import NewtonSystem, fast_order
-from ._price import charges_leaks, numbers
+from ._price import charged_rows, charges_leaks, numbers
 
 # Inputs with a slope of this share of their penalty join where some exceed it.
 NEAR = 0.98
@@ -42,12 +42,10 @@ class Selection:
 
     def __init__(self, iterate, penalty):
         self.iterate, self.charges_leaks = iterate, charges_leaks(iterate.problem)
-        self.charged = iterate.problem.active
         self.chosen = self._choose(penalty)
         self._place()
+        self.charged = charged_rows(iterate)
         if self.charges_leaks:
-            # Or will, if those leak that do now.
-            self.charged = self.charged | (iterate.a > 0)
             self.charged[self.row_places] = False
 
     def counts(self):
