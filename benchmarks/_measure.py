@@ -11,6 +11,8 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 LIBRARIES = ("sknettrim", "scikit-learn", "numpy", "scipy", "cvxpy", "clarabel")
+# Seconds for which the threads of BLAS spin after a product, about.
+SPIN = 0.2
 
 
 class Pass:
@@ -37,8 +39,8 @@ class Pass:
         for _ in range(times):
             seconds, _ = timed(self._run)
             self._times.append(seconds)
-        # The threads of BLAS spin for a while after a product; what comes next should not pay.
-        time.sleep(0.2)
+        # What comes next should not pay.
+        time.sleep(SPIN)
 
     @property
     def seconds(self):

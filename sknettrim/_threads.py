@@ -11,7 +11,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, lru_cache
 from threading import Lock, get_ident
 
 import numpy as np
@@ -104,22 +104,25 @@ class Workers:
 
     def sums(self, A, right):
         """``A.T @ right``, by rows of both."""
-        parts = [[rows] for rows in self._parts(A.shape[0])]
-        return self.total(lambda rows: [A[rows].T @ right[rows]], parts)[0]
+        undivided = self.shares(A.shape[0], 1, size=A.shape[0])
+        return self.total(lambda rows: [A[rows].T @ right[rows]], undivided)[0]
 
     def shares(self, n_rows, n_columns, size=BLOCK):
         """For each thread, its rows in blocks of that many elements, for its cache."""
-        rows = max(1, size // n_columns)
-        return [
-            [
-                slice(part.start + block.start, part.start + block.stop)
-                for block in gen_batches(part.stop - part.start, rows)
-            ]
-            for part in self._parts(n_rows)
-        ]
+        return _shares(n_rows, min(self.n_threads, n_rows), max(1, size // n_columns))
 
-    def _parts(self, n_rows):
-        return list(gen_even_slices(n_rows, min(self.n_threads, n_rows)))
+
+# The generators check their arguments, which takes longer than products of small layers.
+@lru_cache
+def _shares(n_rows, n_threads, block):
+    """Even parts of so many rows, each in blocks of at most `block`."""
+    return [
+        [
+            slice(part.start + rows.start, part.start + rows.stop)
+            for rows in gen_batches(part.stop - part.start, block)
+        ]
+        for part in gen_even_slices(n_rows, n_threads)
+    ]
 
 
 def _add(totals, parts):

@@ -168,9 +168,16 @@ TINY = command.Plan(
 )
 
 
+@pytest.fixture
+def tiny(monkeypatch):
+    """A quick run is one of a few seconds, whose times need not be good ones."""
+    monkeypatch.setattr(command, "QUICK", TINY)
+    monkeypatch.setattr(_measure, "SPIN", 0.0)
+
+
+@pytest.mark.usefixtures("tiny")
 def test_command_writes_figures_tables_and_a_page(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "QUICK", TINY)
     command.main(["--quick"])
     printed = capsys.readouterr().out
     results = json.loads((tmp_path / "output/benchmarks/solver.json").read_text())
@@ -194,11 +201,11 @@ def test_command_writes_figures_tables_and_a_page(tmp_path, monkeypatch, capsys)
         assert text.count(table) == 1, name
 
 
+@pytest.mark.usefixtures("tiny")
 def test_what_was_measured_is_kept_if_the_command_does_not_get_to_the_end(tmp_path, monkeypatch):
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(command, "QUICK", TINY)
     monkeypatch.setattr(command, "scaling", fail)
     with pytest.raises(MemoryError):
         command.main(["--quick", "--output", str(tmp_path)])
