@@ -5,7 +5,8 @@ original network pass on, on the calibration data.
 """
 
 import numpy as np
-from scipy import sparse
+
+from ._problem import norm
 
 
 def discrepancies(original, pruned):
@@ -21,12 +22,12 @@ def discrepancies(original, pruned):
     E : ndarray of shape (n_layers,)
         Absolute.
     """
-    return np.array([_norm(new - old) for old, new in zip(original[1:], pruned[1:], strict=True)])
+    return np.array([norm(new - old) for old, new in zip(original[1:], pruned[1:], strict=True)])
 
 
 def output_norms(outputs):
     """Frobenius norm of what each layer passes on: what discrepancies are relative to."""
-    return np.array([_norm(output) for output in outputs[1:]])
+    return np.array([norm(output) for output in outputs[1:]])
 
 
 def discrepancy_bounds(network, problems, results, original, pruned, *, cascade):
@@ -64,7 +65,7 @@ def discrepancy_bounds(network, problems, results, original, pruned, *, cascade)
             bound += np.linalg.norm(result.coef, 2) * bounds[-1]
         bound *= network.lipschitz(layer)
         # One more rounding: of the activation and of the difference.
-        bound += 4 * np.finfo(result.coef.dtype).eps * _norm(original[layer + 1])
+        bound += 4 * np.finfo(result.coef.dtype).eps * norm(original[layer + 1])
         bounds.append(bound)
     return np.array(bounds)
 
@@ -77,9 +78,9 @@ def _consistency(problem, result):
     solution has it, whichever is larger, so that a solution within tolerance keeps its bound.
     """
     charged = max(np.linalg.norm(result.epsilon), np.linalg.norm(result.residual))
-    leak = result.violation * (_norm(problem.Y) or 1.0)
+    leak = result.violation * (norm(problem.Y) or 1.0)
     if problem.upper is not None:
-        leak += _norm(np.where(problem.active, 0, problem.upper))
+        leak += norm(np.where(problem.active, 0, problem.upper))
     return np.hypot(charged, leak)
 
 
@@ -87,12 +88,7 @@ def _rounding(A, result):
     """What rounding can do to ``A U + 1 c'`` (Higham 2002, section 3.5), with a factor of two."""
     unit = (result.coef.shape[0] + 2) * np.finfo(result.coef.dtype).eps
     ones = np.sqrt(A.shape[0])
-    return unit * (_norm(A) * _norm(result.coef) + ones * _norm(result.intercept))
-
-
-def _norm(array):
-    values = array.data if sparse.issparse(array) else array
-    return float(np.linalg.norm(np.asarray(values, dtype=np.float64)))
+    return unit * (norm(A) * norm(result.coef) + ones * norm(result.intercept[None]))
 
 
 # Report --------------------------------------------------------------------------------------
@@ -128,9 +124,9 @@ def summarize(network, problems, results, original, measured, bounds):
             f"{layer + 1}",
             f"{problem.shape[0]} x {problem.shape[1]}",
             *_counts([network.coefs[layer]], [result.coef]),
-            with_relative(np.linalg.norm(result.epsilon), _norm(problem.Y)),
-            with_relative(measured[layer], _norm(original[layer + 1])),
-            with_relative(bounds[layer], _norm(original[layer + 1])),
+            with_relative(np.linalg.norm(result.epsilon), norm(problem.Y)),
+            with_relative(measured[layer], norm(original[layer + 1])),
+            with_relative(bounds[layer], norm(original[layer + 1])),
             f"{result.gap:.1e}",
             "yes" if result.converged else "NO",
             f"{result.seconds:.2f}",

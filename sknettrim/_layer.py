@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._problem import LayerProblem
+from ._problem import LayerProblem, norm
 from ._solve import LayerResult, as_start, warn_unless_converged
 from ._threads import own_threads
 from ._trim import trim
@@ -107,7 +107,8 @@ def trim_layer(
         conic solver.
     solver_options : dict, default=None
         For "cvxpy": arguments of ``cvxpy.Problem.solve``, such as ``{"solver": "SCS"}``;
-        Clarabel is the default. "admm" has none.
+        Clarabel is the default; `max_iter` and `verbose` are parameters of their own. "admm"
+        has none.
     tol : float, default=1e-3
         Relative tolerance on gap, residual, violation and price.
     max_iter : int, default=2000
@@ -166,7 +167,7 @@ def trim_layer(
     with own_threads():
         A, Y = _check_layer(A, Y, activation)
         per_neuron = epsilon_per == "neuron"
-        radius = epsilon * np.linalg.norm(Y.astype(np.float64), axis=0 if per_neuron else None)
+        radius = epsilon * norm(Y, per_neuron)
         problem = LayerProblem(
             A,
             Y,

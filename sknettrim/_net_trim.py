@@ -92,7 +92,7 @@ class NetTrim(PrunedMixin, MetaEstimatorMixin, BaseEstimator):
         "admm" for all neurons at once by matrix products; "cvxpy" for a general conic solver,
         slow and precise.
     solver_options : dict, default=None
-        Passed on to the solver.
+        Passed on to the solver, as in :func:`trim_layer`.
     tol : float, default=1e-3
         Relative tolerance on the duality gap and on both constraints.
     max_iter : int, default=2000

@@ -127,10 +127,8 @@ def _first_of_equal_columns(A, among):
 
     Only columns of a mask are compared.
     """
-    weights = np.random.default_rng(0).standard_normal(A.shape[0])
-    keys = np.asarray(A.T @ weights)
+    keys = _keys_of_columns(A)
     first = np.ones(A.shape[1], dtype=bool)
-    # Equal columns have equal keys, and nearly always the other way round too.
     order = np.argsort(keys, kind="stable")
     order = order[among[order]]
     for j in np.flatnonzero(keys[order][1:] == keys[order][:-1]) + 1:
@@ -138,3 +136,14 @@ def _first_of_equal_columns(A, among):
         difference = before - here
         first[order[j]] = np.any((difference.data if sparse.issparse(A) else difference) != 0)
     return first
+
+
+def _keys_of_columns(A):
+    """Equal columns have equal keys, and nearly always the other way round too."""
+    rng = np.random.default_rng(0)
+    if sparse.issparse(A):
+        return A.T @ rng.standard_normal(A.shape[0])
+    # Of sums of floats, those of a block of columns are rounded otherwise than the next.
+    bits = A.view(f"u{A.itemsize}")
+    weights = rng.integers(np.iinfo(bits.dtype).max, size=A.shape[0], dtype=bits.dtype)
+    return np.einsum("ij,i->j", bits, weights)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
-from ._proof import DualPoint
+from ._proof import DualPoint, or_one
 
 
 class LayerProblem:
@@ -67,7 +67,7 @@ class LayerProblem:
         self.original = original
         self.active = np.ones(Y.shape, dtype=bool) if matched else Y > 0
         self.per_neuron = np.ndim(epsilon) == 1
-        resolution = np.sqrt(np.finfo(Y.dtype).eps) * self.norm(np.asarray(Y, dtype=np.float64))
+        resolution = np.sqrt(np.finfo(Y.dtype).eps) * self.norm(Y)
         self.epsilon = np.maximum(np.asarray(epsilon, dtype=np.float64), resolution)
 
     @property
@@ -208,7 +208,7 @@ class LayerProblem:
 
     def norm(self, D):
         """Frobenius norm, or the norm of each column when each neuron has its own ball."""
-        return np.linalg.norm(D, axis=0 if self.per_neuron else None)
+        return norm(D, self.per_neuron)
 
     def residual(self, D):
         """What the ball of radius epsilon measures of a deviation: a float, or one per neuron."""
@@ -217,9 +217,7 @@ class LayerProblem:
     def excess(self, residual):
         """Largest relative excess of the residual over epsilon; not above 0 when inside."""
         outside = np.asarray(residual - self.epsilon)
-        # A radius of zero is left only for neurons whose targets are all zero.
-        scale = np.where(self.epsilon > 0, self.epsilon, 1.0)
-        return float(np.max(outside / scale, initial=-1.0))
+        return float(np.max(outside / or_one(self.epsilon), initial=-1.0))
 
     def leaks(self, D):
         """The part of a deviation that breaks the constraint on inactive neurons, when strict."""
@@ -269,6 +267,11 @@ def centred(A, dtype, free_intercept=True, order="C"):
 def gather(A, columns):
     """Some columns as a dense array; sparse ones from CSC."""
     return np.asfortranarray(A[:, columns].toarray()) if sparse.issparse(A) else A[:, columns]
+
+
+def norm(array, per_column=False):
+    """Frobenius norm, or those of the columns, whatever the range of the data type is."""
+    return column_norms(array) if per_column else float(np.linalg.norm(column_norms(array)))
 
 
 def column_norms(A):

@@ -156,8 +156,8 @@ class DualPoint:
         outside, objectives = np.sqrt(squares) - problem.epsilon, problem.objectives(U, c)
         gap = objectives - self.bounds + problem.epsilon * self.norm
         price = np.maximum(outside, 0.0) * self.norm + np.maximum(net_price * self._scale, 0.0)
-        unproven = outside > tol * np.where(problem.epsilon > 0, problem.epsilon, 1.0)
-        unproven |= leaks > tol**2 * np.where(self._target_squares > 0, self._target_squares, 1.0)
+        unproven = outside > tol * or_one(problem.epsilon)
+        unproven |= leaks > tol**2 * or_one(self._target_squares)
         missing = _missing(gap, price)
         worst_first = np.argsort(-np.where(unproven, np.inf, missing))
         missing, objectives = (
@@ -199,6 +199,17 @@ class DualPoint:
         rise = part.leaks(S - part.target)
         net_price = np.einsum("ij,ij->j", rise, self._on(part, rows))
         return _squares(part.charged(D)), _squares(part.leaks(D)), net_price
+
+
+def or_one(scale):
+    """What to divide by: an error relative to zero, as the targets of a neuron may be, is absolute.
+
+    Parameters
+    ----------
+    scale : float or ndarray
+        Not negative.
+    """
+    return np.where(scale > 0, scale, 1.0)
 
 
 def _squares(array):

@@ -18,7 +18,7 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 
 from ._elimination import PADDING, removals
-from ._problem import centred, column_norms, gather
+from ._problem import centred, column_norms, gather, norm
 from ._threads import Workers
 from .solvers._lasso import solve_spd
 
@@ -78,7 +78,7 @@ def refit(problem, result, *, tol):
         coef=coef,
         intercept=intercept,
         residual=residual if problem.per_neuron else float(residual),
-        violation=float(np.linalg.norm(problem.leaks(D)) / (np.linalg.norm(problem.Y) or 1.0)),
+        violation=norm(problem.leaks(D)) / (norm(problem.Y) or 1.0),
         seconds=result.seconds + time.perf_counter() - begin,
     )
 

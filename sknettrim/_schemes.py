@@ -11,7 +11,8 @@ from scipy.linalg import lstsq
 
 from ._network import affine
 from ._presolve import constant_radius
-from ._problem import LayerProblem, stack_intercept
+from ._problem import LayerProblem, norm, stack_intercept
+from ._proof import or_one
 from .exceptions import InfeasibleError
 
 
@@ -95,15 +96,15 @@ def emptying_epsilon(network, outputs, layers, *, per_neuron, **program):
     smallest = 0.0
     for layer in layers:
         problem = _original_problem(network, outputs, layer, 0.0, per_neuron, program)
-        radius, norm = constant_radius(problem), _norm(problem.Y, per_neuron)
-        share = np.max(radius / np.where(norm > 0, norm, 1.0))
+        radius, size = constant_radius(problem), norm(problem.Y, per_neuron)
+        share = np.max(radius / or_one(size))
         smallest = max(smallest, float(share) * (1 + 8 * np.finfo(problem.Y.dtype).eps))
     return smallest
 
 
 def _original_problem(network, outputs, layer, epsilon, per_neuron, program):
     target = _target(network, outputs, layer)
-    radius = epsilon * _norm(target, per_neuron)
+    radius = epsilon * norm(target, per_neuron)
     matched = not network.is_relu(layer)
     program = {**program, "original": network.coefs[layer]}
     return LayerProblem(outputs[layer], target, radius, matched=matched, **program)
@@ -122,7 +123,7 @@ def _cascade_problem(network, outputs, layer, inputs, slack, per_neuron, program
     program = {**program, "original": network.coefs[layer]}
     unpruned = network.respond(layer, inputs)
     if not network.is_relu(layer):
-        radius = slack * _norm(unpruned - target, per_neuron)
+        radius = slack * norm(unpruned - target, per_neuron)
         return LayerProblem(inputs, target, radius, matched=True, **program)
     active = target > 0
     leak = np.where(active, 0, np.maximum(unpruned, 0))
@@ -130,12 +131,8 @@ def _cascade_problem(network, outputs, layer, inputs, slack, per_neuron, program
     if program["inactive"] == "strict":
         # The paper takes V = unpruned there; its positive part keeps the same bound on the
         # outputs and is never harder to satisfy.
-        return LayerProblem(inputs, target, slack * _norm(error, per_neuron), upper=leak, **program)
-    return LayerProblem(inputs, target, slack * _norm(error + leak, per_neuron), **program)
-
-
-def _norm(Y, per_neuron):
-    return np.linalg.norm(Y.astype(np.float64, copy=False), axis=0 if per_neuron else None)
+        return LayerProblem(inputs, target, slack * norm(error, per_neuron), upper=leak, **program)
+    return LayerProblem(inputs, target, slack * norm(error + leak, per_neuron), **program)
 
 
 def _check_feasible(problem, n_layers, kappa):
@@ -143,11 +140,11 @@ def _check_feasible(problem, n_layers, kappa):
     inputs = stack_intercept(problem.A, np.float64)
     target = problem.Y.astype(np.float64)
     fitted = inputs @ lstsq(inputs, target, lapack_driver="gelsy")[0]
-    smallest = _norm(target - fitted, problem.per_neuron)
+    smallest = norm(target - fitted, problem.per_neuron)
     if np.all(smallest <= problem.epsilon * (1 + 1e-6)):
         return
     # Where the radius is zero, so is the smallest error.
-    works = kappa * float(np.max(smallest / np.where(problem.epsilon > 0, problem.epsilon, 1.0)))
+    works = kappa * float(np.max(smallest / or_one(problem.epsilon)))
     # Rounded up to three digits, so that the value in the message does work.
     unit = 10.0 ** (math.floor(math.log10(works)) - 2)
     works = min(math.ceil(works / unit) * unit, 1.0)

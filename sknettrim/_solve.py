@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ._presolve import reduce
-from ._problem import column_norms
+from ._problem import column_norms, norm
 from ._proof import OUT_OF_REACH
 from ._threads import Workers
 from .solvers import SOLVERS, Solution, zero
@@ -19,7 +19,7 @@ NEGLIGIBLE = 1e-3
 # ... and so are weights that make up such shares of the objective together, relative to tol: the
 # larger one if the proof bears it, else the smaller one.
 NEGLIGIBLE_SHARES = 0.1, 0.02
-# Squares of numbers beyond this, or of the inverse, leave the range of single precision.
+# Numbers beyond this, or the inverse, leave too little of the range of single precision.
 LARGEST = 1e30
 # What every solver takes; anything else it takes is an option of its own.
 COMMON_ARGUMENTS = {"problem", "tol", "max_iter", "start", "verbose"}
@@ -177,8 +177,8 @@ def merge_results(problem, results):
     objective, bound = total("objective"), total("dual_objective")
     scale = objective or bound or 1.0
     widths = np.cumsum([result.coef.shape[1] for result in results])[:-1]
-    norms = [np.linalg.norm(part) for part in np.split(problem.Y, widths, axis=1)]
-    leaks = [r.violation * (norm or 1.0) for r, norm in zip(results, norms, strict=True)]
+    norms = [norm(part) for part in np.split(problem.Y, widths, axis=1)]
+    leaks = [r.violation * (size or 1.0) for r, size in zip(results, norms, strict=True)]
     price = sum(r.price * (r.objective or r.dual_objective) for r in results)
     return LayerResult(
         coef=np.hstack([result.coef for result in results]),
@@ -221,6 +221,12 @@ def _largest_of_share(size, share):
 
 
 def _check_options(name, solve, options):
+    common = sorted(set(options) & COMMON_ARGUMENTS)
+    if common:
+        raise ValueError(
+            f"solver_options has {common}, which every solver is given: set tol, max_iter and "
+            "verbose beside solver_options"
+        )
     parameters = inspect.signature(solve).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return

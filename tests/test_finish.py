@@ -20,7 +20,7 @@ from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
 from sknettrim.solvers._batches import Batches
-from sknettrim.solvers._finish import MAX_ROUNDS, finish
+from sknettrim.solvers._finish import MAX_ROUNDS, Finish, finish
 from sknettrim.solvers._interior_point import Steps, ball_error, solve
 from sknettrim.solvers._newton_system import NewtonSystem
 from sknettrim.solvers._point import Point, _open
@@ -60,7 +60,7 @@ def layer_like_a_hidden_one(seed, n=3000, p=40, m=20, noise=0.5):
 def test_what_it_finds_is_the_optimum_of_the_conic_solver(seed, kind, options):
     layer = random_layer(seed, n=80, **KINDS[kind], **options)
     problem = layer.problem()
-    found, _ = finish(after(problem, 50), TOL, 50, 2000)
+    found, *_ = finish(after(problem, 50), TOL, 50, 2000)
     if found is None:
         return
     proof = layer.prove(found.U, found.c, found.Xi)
@@ -102,10 +102,11 @@ def test_the_same_result_in_a_fraction_of_the_iterations(tol, epsilon_per, epsil
 def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(monkeypatch):
     A, Y = layer_like_a_hidden_one(1, n=500)
     A = A * np.logspace(-3, 3, A.shape[1])
-    tried = []
+    tried, steps = [], []
 
-    def note(*arguments):
-        tried.append(finish(*arguments))
+    def note(iterate, tol, n_iter, *arguments):
+        tried.append(finish(iterate, tol, n_iter, *arguments))
+        steps.append(tried[-1].n_iter - n_iter)
         return tried[-1]
 
     monkeypatch.setattr("sknettrim.solvers._finish.MAX_ROUNDS", 1)
@@ -115,11 +116,11 @@ def test_a_layer_that_it_cannot_finish_is_solved_as_if_it_had_not_been_tried(mon
     monkeypatch.setattr(admm, "worthwhile", lambda *_: False)
     plain = trim_layer(A, Y, epsilon=0.1)
     assert tried
-    assert all(solution is None for solution, _ in tried)
+    assert all(found.solution is None for found in tried)
     # But for rounding errors: its responses were folded meanwhile.
     np.testing.assert_array_equal(found.coef != 0, plain.coef != 0)
     np.testing.assert_allclose(found.coef, plain.coef, rtol=1e-5)
-    assert found.n_iter == plain.n_iter
+    assert found.n_iter == plain.n_iter + sum(steps) > plain.n_iter
 
 
 def layer_of_sensors(seed, n=1500, p=40, m=30):
@@ -160,15 +161,31 @@ def test_layers_of_sensors_that_may_leak_end_early(epsilon, monkeypatch):
     assert fast.objective == pytest.approx(slow.objective, rel=2e-3)
 
 
+@pytest.mark.parametrize("inactive", ["strict", "budget"])
+def test_a_ball_of_radius_zero(inactive, monkeypatch):
+    """Of a neuron that never fires, and needs an intercept, which costs, to stay below a bound."""
+    monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
+    A, Y = layer_like_a_hidden_one(0)
+    A, Y = A + 0.1, Y.copy()
+    Y[:, 0], upper = 0.0, np.zeros(Y.shape)
+    upper[:, 0] = -1.0
+    options = {"inactive": inactive, "epsilon_per": "neuron", "upper": upper}
+    result = trim_layer(A, Y, epsilon=0.1, penalize_intercept=True, **options)
+    assert result.converged
+    assert result.n_iter < 150
+    assert np.all(A @ result.coef[:, 0] + result.intercept[0] <= -1 + 1e-3)
+
+
 def test_rounds_that_only_lack_digits_say_so():
     A, Z = made_layer("nearly equal", 1500, 100, 20)
     Y = np.maximum(Z, 0)
     problem = LayerProblem(A, Y, 0.005 * np.linalg.norm(Y))
     iterate = after(problem, 60, np.float32)
     before = iterate.S.copy()
-    assert finish(iterate, 1e-6, 60, 2000) == (None, True)
+    found, n_iter, lacks_digits = finish(iterate, 1e-6, 60, 2000)
+    assert found is None and n_iter > 60 and lacks_digits
     np.testing.assert_allclose(iterate.S, before, atol=1e-4 * np.abs(before).max())
-    solution, lacks_digits = finish(after(problem, 60), 1e-6, 60, 2000)
+    solution, _, lacks_digits = finish(after(problem, 60), 1e-6, 60, 2000)
     assert not lacks_digits
     assert problem.certify(solution.U, solution.c, solution.Xi).error() <= 1e-6
 
@@ -177,7 +194,7 @@ def test_neurons_that_only_lack_digits_are_left_over():
     A, Z = made_layer("nearly equal", 1500, 100, 20)
     Y = np.maximum(Z, 0)
     problem = LayerProblem(A, Y, 0.005 * np.linalg.norm(Y, axis=0))
-    solution, _ = finish(after(problem, 60, np.float32), 1e-3, 60, 2000)
+    solution, *_ = finish(after(problem, 60, np.float32), 1e-3, 60, 2000)
     unproven = problem.dual_point(solution.Xi).unproven(solution.U, solution.c, 1e-3)
     assert 1 < np.count_nonzero(unproven) <= 0.5 * len(unproven)
 
@@ -190,7 +207,7 @@ def test_weights_that_ought_to_be_zero_shrink_until_they_can_be_left_out(shape, 
     A, Z = made_layer("nearly equal", *shape)
     Y = np.maximum(Z, 0)
     problem = LayerProblem(A, Y, 0.1 * np.linalg.norm(Y, axis=0 if per_neuron else None))
-    found, _ = finish(after(problem, 40, np.float32), 1e-3, 40, 2000)
+    found, *_ = finish(after(problem, 40, np.float32), 1e-3, 40, 2000)
     if per_neuron:
         unproven = problem.dual_point(found.Xi).unproven(found.U, found.c, 1e-3)
         assert np.mean(unproven) <= 0.05
@@ -207,7 +224,7 @@ def test_it_is_tried_early_only_after_a_start_that_knows_what_matters(monkeypatc
 
     def note(iterate, tol, n_iter, *_):
         tried_after[-1].append(n_iter)
-        return None, False
+        return Finish(None, n_iter)
 
     monkeypatch.setattr(admm, "worthwhile", lambda *_: True)
     monkeypatch.setattr(admm, "finish", note)
@@ -225,7 +242,7 @@ def test_a_proof_that_fails_is_not_the_end(monkeypatch):
     """Neurons are let go for it, and cut down anew."""
     A, Y = layer_like_a_hidden_one(3)
     problem = LayerProblem(A, Y, 0.3 * np.linalg.norm(Y))
-    once, _ = finish(after(problem, 50), TOL, 50, 2000)
+    once, *_ = finish(after(problem, 50), TOL, 50, 2000)
     certify, asked = LayerProblem.certify, []
 
     def fail_first(problem, *point):
@@ -233,7 +250,7 @@ def test_a_proof_that_fails_is_not_the_end(monkeypatch):
         return certify(problem, *point) if asked[-1] else SimpleNamespace(error=lambda: np.inf)
 
     monkeypatch.setattr(LayerProblem, "certify", fail_first)
-    again, _ = finish(after(problem, 50), TOL, 50, 2000)
+    again, *_ = finish(after(problem, 50), TOL, 50, 2000)
     assert asked == [0, 1]
     assert again.n_iter > once.n_iter
     np.testing.assert_allclose(again.U, once.U, atol=0.02 * np.abs(once.U).max())
@@ -245,7 +262,7 @@ def test_a_start_far_outside_a_small_ball_gets_there(epsilon, n_iter):
     """Steps are long beside the ball: a linear model of it leads astray."""
     A, Y = layer_like_a_hidden_one(0, p=80, noise=0.03)
     problem = LayerProblem(A, Y, epsilon * np.linalg.norm(Y))
-    found, _ = finish(after(problem, n_iter, np.float32), 1e-3, n_iter, 2000)
+    found, *_ = finish(after(problem, n_iter, np.float32), 1e-3, n_iter, 2000)
     assert found.n_iter - n_iter <= 60
     assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
 
@@ -271,7 +288,7 @@ def test_where_nothing_is_missing_but_the_proof_rounding_errors_are_removed(monk
     monkeypatch.setattr(Reduced, "extend", find_doubts)
     monkeypatch.setattr(Reduced, "solve", note)
     monkeypatch.setattr("sknettrim.solvers._finish.FIRST_GOAL", 30)
-    found, _ = finish(after(problem, 50), TOL, 50, 2000)
+    found, *_ = finish(after(problem, 50), TOL, 50, 2000)
     assert solved[:2] == [Y.shape[1]] * 2
     assert problem.certify(found.U, found.c, found.Xi).error() <= TOL
 
@@ -454,7 +471,7 @@ def test_more_inputs_than_rows():
     iterate = after(problem, 60)
     assert iterate.inverse.wide
     assert worthwhile(iterate, 1e3)
-    found, _ = finish(iterate, TOL, 60, 2000)
+    found, *_ = finish(iterate, TOL, 60, 2000)
     certificate = problem.certify(found.U, found.c, found.Xi)
     assert certificate.error() <= TOL
     exact = trim_layer(A, Y, epsilon=0.1, solver="cvxpy", tol=1e-5).objective
@@ -475,7 +492,7 @@ def test_it_gives_up_where_what_matters_grows_beyond_its_price(monkeypatch):
     monkeypatch.setattr(Reduced, "solve", note)
     monkeypatch.setattr("sknettrim.solvers._finish.OFF_TRACK", np.inf)
     monkeypatch.setattr("sknettrim.solvers._finish.MAX_WORK", 3)
-    assert finish(iterate, 1e-3, 20, 2000) == (None, False)
+    assert finish(iterate, 1e-3, 20, 2000).solution is None
     assert len(prices) < MAX_ROUNDS
     assert sum(prices) <= 3 * prices[0]
 
@@ -488,10 +505,10 @@ def test_it_gets_there_without_room_for_all_matrices(inactive, epsilon, epsilon_
     A, Y = layer_like_a_hidden_one(4)
     radius = epsilon * np.linalg.norm(Y, axis=0 if epsilon_per == "neuron" else None)
     problem = LayerProblem(A, Y, radius, inactive=inactive)
-    together, _ = finish(after(problem, 50), 1e-3, 50, 2000)
+    together, *_ = finish(after(problem, 50), 1e-3, 50, 2000)
     monkeypatch.setattr("sknettrim.solvers._batches.bytes_left", lambda *_: 0)
     monkeypatch.setattr("sknettrim.solvers._batches.MOST_NEURONS", 4)
-    apart, _ = finish(after(problem, 50), 1e-3, 50, 2000)
+    apart, *_ = finish(after(problem, 50), 1e-3, 50, 2000)
     for found in (together, apart):
         if problem.per_neuron:
             # Those go on alone.
@@ -564,7 +581,7 @@ def test_neurons_that_are_never_silent_have_no_rows():
     Y = A @ rng.standard_normal((8, 5)) + 30
     assert np.all(Y > 0)
     problem = LayerProblem(A, Y, 0.01 * np.linalg.norm(Y))
-    found, _ = finish(after(problem, 30), 1e-3, 30, 2000)
+    found, *_ = finish(after(problem, 30), 1e-3, 30, 2000)
     assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
 
 

@@ -286,6 +286,22 @@ def test_a_reduced_program_is_the_whole_one(seed, strict, penalize_intercept, pe
         assert reduced.dual_objective == pytest.approx(proof.dual_objective)
 
 
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("storage", STORAGE)
+def test_of_equal_inputs_the_first_is_left_wherever_they_are(storage, dtype, order):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        n, p = rng.integers((5, 3), (300, 130))
+        A = rng.standard_normal((n, p)).astype(dtype)
+        first, second = np.sort(rng.choice(p, 2, replace=False))
+        A[:, second] = A[:, first]
+        layer = random_layer(0, n=n, p=p, m=1)
+        problem = replace(layer, A=np.asarray(A, order=order)).problem(storage, dtype)
+        left = reduce(problem).inputs
+        np.testing.assert_array_equal(np.flatnonzero(~left), [second])
+
+
 # Epsilon -------------------------------------------------------------------------------------
 
 

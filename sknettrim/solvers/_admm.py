@@ -7,7 +7,7 @@ slow to arrive, a Newton method takes over from the point reached. Neurons that 
 do not wait for each other: those that are proven are left alone.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -45,9 +45,9 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
     problem : LayerProblem
         What to solve.
     tol : float
-        Relative gap, excess and violation to reach.
+        Relative gap, excess, violation and price to reach.
     max_iter : int
-        Most iterations of ADMM and of the Newton method together.
+        Most iterations of ADMM and steps of the interior-point and the Newton method together.
     start : Solution, default=None
         Where to begin.
     verbose : int, default=0
@@ -74,14 +74,14 @@ def solve(problem, *, tol, max_iter, start=None, verbose=0):
 
 
 def _solve(problem, tol, max_iter, start, verbose):
-    reached = start
+    reached, spent = start, Spent()
     for dtype in _precisions(start):
         aim = max(tol, SINGLE_PRECISION_TOL) if dtype == np.float32 else tol
-        done = 0 if reached is start else reached.n_iter
-        # Neither is kept: the next iterate takes twice the memory.
+        # Not kept beside it: the next iterate takes twice the memory.
         iterate, reached = Iterate(problem, reached, dtype), None
-        outcome, reached, rest = _run(iterate, aim, done, max_iter, verbose, apart=aim == tol)
-        del iterate
+        run = _Run(iterate, aim, spent, max_iter, verbose, apart=aim == tol)
+        outcome, reached, rest = run.end()
+        del iterate, run
         if outcome is Outcome.MOSTLY_PROVEN:
             return _solve_rest(problem, reached, rest, tol, max_iter, verbose)
         if outcome is Outcome.DIVERGED:
@@ -115,6 +115,19 @@ def _precisions(start):
     return (np.float64,) if finished_double else (np.float32, np.float64)
 
 
+@dataclass
+class Spent:
+    """Iterations of ADMM in all precisions, and steps of the ends that failed."""
+
+    iterations: int = 0
+    steps: int = 0
+
+    @property
+    def total(self):
+        """What counts as iterations of the solver."""
+        return self.iterations + self.steps
+
+
 class Outcome(Enum):
     """Why ADMM ended."""
 
@@ -134,64 +147,105 @@ class End(NamedTuple):
     rest: np.ndarray | None = None
 
 
-def _run(iterate, tol, n_iter, max_iter, verbose, apart):
-    """Iterate until there is a reason not to.
+class _Run:
+    """ADMM until there is a reason to end.
 
     With `apart`, also until most neurons are proven, if each has its own ball.
     """
-    progress = Progress(tol, iterate.problem.strict, iterate.S.dtype)
-    apart = apart and iterate.problem.per_neuron
-    balance_at, finish_at = n_iter + BALANCE_EVERY, n_iter + FINISH_AFTER[iterate.warm]
-    apart_at = n_iter + APART_AFTER if apart else np.inf
-    while n_iter < max_iter:
-        steps = min(CHECK_EVERY, max_iter - n_iter)
-        progress.add(steps, iterate.advance(steps))
-        n_iter += steps
-        if progress.diverged:
-            return End(Outcome.DIVERGED, iterate.solution(n_iter))
-        if progress.promising:
-            solution, proven = iterate.proven(n_iter)
-            if proven <= tol:
-                return End(Outcome.PROVEN, solution)
-            # As large as the responses.
-            del solution
-            if progress.note_failure(proven):
-                return End(Outcome.OUT_OF_DIGITS, iterate.solution(n_iter))
-        if n_iter >= apart_at:
-            apart_at = APART_GROWTH * n_iter
-            end = _mostly_proven(iterate.problem, iterate.mended(n_iter), tol)
-            if end is not None:
-                return end
-        if finish_at <= n_iter < max_iter:
-            finish_at += BALANCE_EVERY
-            if worthwhile(iterate, progress.left(iterate.A.shape, iterate.warm)):
-                iterate.make_room()
-                finished, lacks_digits = finish(iterate, tol, n_iter, max_iter, verbose)
-                if finished is not None:
-                    end = _mostly_proven(iterate.problem, finished, tol) if apart else None
-                    return end or End(Outcome.PROVEN, finished)
-                if lacks_digits and iterate.S.dtype == np.float32:
-                    return End(Outcome.OUT_OF_DIGITS, iterate.solution(n_iter))
-                # It fails where too little is known of the layer.
-                finish_at = 2 * n_iter
-        if progress.hopeless(n_iter):
-            # Near the goal it is the last digits that are slow.
-            outcome = Outcome.OUT_OF_DIGITS if progress.best <= tol else Outcome.SLOW
-            # Slow may be some neurons only.
-            end = _mostly_proven(iterate.problem, iterate.mended(n_iter), tol) if apart else None
-            return end or End(outcome, iterate.solution(n_iter))
-        if n_iter >= balance_at:
-            if verbose > 1:
-                print(f"  admm {n_iter:4d}: largest relative residual {progress.error:8.2e}")
-            iterate.balance()
-            balance_at = max(n_iter + BALANCE_EVERY, int(BALANCE_GROWTH * n_iter))
-    return End(Outcome.OUT_OF_ITERATIONS, iterate.solution(n_iter))
 
+    def __init__(self, iterate, tol, spent, max_iter, verbose, apart):
+        self.iterate, self.tol, self.spent = iterate, tol, spent
+        self.max_iter, self.verbose = max_iter, verbose
+        self.progress = Progress(tol, iterate.problem.strict, iterate.S.dtype)
+        self.apart = apart and iterate.problem.per_neuron
+        n_iter = spent.iterations
+        self.balance_at = n_iter + BALANCE_EVERY
+        self.finish_at = n_iter + FINISH_AFTER[iterate.warm]
+        self.apart_at = n_iter + APART_AFTER
 
-def _mostly_proven(problem, solution, tol):
-    """The end of a run, if few enough neurons are left over."""
-    dual = problem.dual_point(solution.Xi)
-    rest = dual.unproven(solution.U, solution.c, tol)
-    if not rest.any():
-        return End(Outcome.PROVEN, solution)
-    return End(Outcome.MOSTLY_PROVEN, solution, rest) if rest.mean() <= MOST else None
+    def end(self):
+        """Iterate; returns the End."""
+        checks = self._diverge, self._prove, self._set_apart, self._finish, self._give_up
+        while self.spent.total < self.max_iter:
+            self._advance()
+            for check in checks:
+                end = check()
+                if end is not None:
+                    return end
+            self._balance()
+        return self._end(Outcome.OUT_OF_ITERATIONS)
+
+    def _end(self, outcome):
+        return End(outcome, self.iterate.solution(self.spent.total))
+
+    def _advance(self):
+        n_iter = min(CHECK_EVERY, self.max_iter - self.spent.total)
+        self.progress.add(n_iter, self.iterate.advance(n_iter))
+        self.spent.iterations += n_iter
+
+    def _diverge(self):
+        return self._end(Outcome.DIVERGED) if self.progress.diverged else None
+
+    def _prove(self):
+        """Try a proof, where residuals promise one."""
+        if not self.progress.promising:
+            return None
+        solution, proven = self.iterate.proven(self.spent.total)
+        if proven <= self.tol:
+            return End(Outcome.PROVEN, solution)
+        # As large as the responses.
+        del solution
+        return self._end(Outcome.OUT_OF_DIGITS) if self.progress.note_failure(proven) else None
+
+    def _set_apart(self):
+        """Leave neurons that are proven alone, now and then."""
+        if not self.apart or self.spent.iterations < self.apart_at:
+            return None
+        self.apart_at = APART_GROWTH * self.spent.iterations
+        return self._mostly_proven(self.iterate.mended(self.spent.total))
+
+    def _finish(self):
+        """End by the interior-point method, where that is cheaper."""
+        iterate, spent = self.iterate, self.spent
+        if spent.iterations < self.finish_at or spent.total >= self.max_iter:
+            return None
+        self.finish_at += BALANCE_EVERY
+        if not worthwhile(iterate, self.progress.left(iterate.A.shape, iterate.warm)):
+            return None
+        iterate.make_room()
+        found = finish(iterate, self.tol, spent.total, self.max_iter, self.verbose)
+        if found.solution is not None:
+            return self._mostly_proven(found.solution) or End(Outcome.PROVEN, found.solution)
+        spent.steps += found.n_iter - spent.total
+        # It fails where too little is known of the layer.
+        self.finish_at = 2 * spent.iterations
+        lacks_digits = found.lacks_digits and iterate.S.dtype == np.float32
+        return self._end(Outcome.OUT_OF_DIGITS) if lacks_digits else None
+
+    def _give_up(self):
+        if not self.progress.hopeless(self.spent.iterations):
+            return None
+        # Slow may be some neurons only.
+        end = self._mostly_proven(self.iterate.mended(self.spent.total)) if self.apart else None
+        # Near the goal it is the last digits that are slow.
+        digits = self.progress.best <= self.tol
+        return end or self._end(Outcome.OUT_OF_DIGITS if digits else Outcome.SLOW)
+
+    def _mostly_proven(self, solution):
+        """The end, if few enough neurons are left over."""
+        if not self.apart:
+            return None
+        dual = self.iterate.problem.dual_point(solution.Xi)
+        rest = dual.unproven(solution.U, solution.c, self.tol)
+        if not rest.any():
+            return End(Outcome.PROVEN, solution)
+        return End(Outcome.MOSTLY_PROVEN, solution, rest) if rest.mean() <= MOST else None
+
+    def _balance(self):
+        n_iter = self.spent.iterations
+        if n_iter < self.balance_at:
+            return
+        if self.verbose > 1:
+            print(f"  admm {n_iter:4d}: largest relative residual {self.progress.error:8.2e}")
+        self.iterate.balance()
+        self.balance_at = max(n_iter + BALANCE_EVERY, int(BALANCE_GROWTH * n_iter))

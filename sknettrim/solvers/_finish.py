@@ -6,8 +6,11 @@ multipliers. An interior-point method solves the program that is left in a few s
 program misses is found by one pass over the data, and joins it.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from ._base import Solution
 from ._reduced import Reduced
 
 # Late rounds are for a few neurons; the price of all rounds, relative to that of the first.
@@ -31,33 +34,40 @@ GOAL = 0.05
 SHARPER = 0.1
 
 
-def finish(iterate, tol, n_iter, max_iter, verbose=0):
-    """Solve the problem of `iterate` from where it is.
+class Finish(NamedTuple):
+    """What came of it: a solution or None, all iterations, and whether digits are what it lacks."""
 
-    The iterate is left folded, unless this fails.
+    solution: Solution | None
+    n_iter: int
+    lacks_digits: bool = False
+
+
+def finish(iterate, tol, n_iter, max_iter, verbose=0):
+    """Solve the problem of `iterate` from where it is, after so many iterations.
+
+    The iterate is left folded, unless this fails. Of neurons that have a ball each, some may still
+    not be optimal.
 
     Returns
     -------
-    solution : Solution or None
-        None if this fails. Of neurons that have a ball each, some may still not be optimal.
-    lacks_digits : bool
-        Whether a higher precision may be what it takes.
+    Finish
     """
     layer = Reduced(iterate)
     if not np.any(layer.multiplier > 0):
         # A ball that nothing touches yet tells nothing of what matters.
-        return None, False
+        return Finish(None, n_iter)
     iterate.fold()
     layer.begin()
-    found, stalled = _in_rounds(layer, tol, n_iter, max_iter, verbose)
-    if found is None:
-        iterate.unfold()
+    found = _in_rounds(layer, tol, n_iter, max_iter, verbose)
+    if found.solution is not None:
+        return found
+    iterate.unfold()
     # Few rows of a neuron that has its own ball can be nearly alike.
-    return found, stalled or layer.separate
+    return found._replace(lacks_digits=found.lacks_digits or layer.separate)
 
 
 def _in_rounds(layer, tol, n_iter, max_iter, verbose):
-    """Solve what is left of the layer, until nothing else matters; and whether rounds stalled."""
+    """Solve what is left of the layer, until nothing else matters."""
     everyone = changed = np.arange(layer.n_neurons)
     affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
     last, stalled = np.inf, False
@@ -69,7 +79,7 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
             steps, error = layer.solve(changed, goal, min(MAX_STEPS, max_iter - n_iter))
         n_iter += steps
         if n_iter >= max_iter or not error <= OFF_TRACK:
-            return None, False
+            return Finish(None, n_iter)
         goal = min(goal, GOAL * tol)
         changed, error = layer.extend(tol, goal)
         if verbose > 1:
@@ -79,7 +89,7 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
             solution = layer.solution(n_iter)
             unproven = _unproven(layer.iterate.problem, solution, tol)
             if len(unproven) <= most:
-                return solution, False
+                return Finish(solution, n_iter)
             # As large as the responses.
             del solution
             if len(changed) <= most:
@@ -91,7 +101,7 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
             break
         else:
             last = error
-    return _left_over(layer, tol, n_iter), stalled
+    return Finish(_left_over(layer, tol, n_iter), n_iter, stalled)
 
 
 def _left_over(layer, tol, n_iter):

@@ -12,6 +12,8 @@ from functools import reduce
 import numpy as np
 from sklearn.utils import gen_batches
 
+from .._proof import or_one
+
 # The least complementarity that is aimed at, relative to the goal and to what a neuron is worth.
 LEAST_BARRIER = 0.3
 # Relative to the goal, what a neuron may miss of dual feasibility before its last step.
@@ -301,4 +303,4 @@ def nearby(goal):
 
 def ball_error(square, epsilon):
     """Relative error of the radius."""
-    return np.abs(np.sqrt(np.maximum(square, 0.0)) / epsilon - 1)
+    return np.abs(np.sqrt(np.maximum(square, 0.0)) - epsilon) / or_one(epsilon)

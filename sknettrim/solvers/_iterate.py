@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
-from .._problem import centred, column_norms
+from .._problem import centred, column_norms, norm
 from .._threads import Workers
 from ._base import Solution, spread
 from ._feasible import mended
@@ -330,10 +330,6 @@ def _of_residuals(found, split, change, dual):
     return np.array([_squares(array) for array in arrays], dtype=np.float64)
 
 
-def _root_mean_square(array):
-    return np.linalg.norm(array) / np.sqrt(array.size)
-
-
 def _ratios(primal, primal_scale, dual, dual_scale):
     """Relative primal and dual residuals."""
     return (
@@ -349,7 +345,7 @@ def _scaled(target, dtype):
     """
     if target.dtype == dtype == np.float64:
         return target, 1.0
-    scale = max(_root_mean_square(target), np.finfo(np.float64).tiny)
+    scale = max(norm(target) / np.sqrt(target.size), np.finfo(np.float64).tiny)
     return np.divide(target, scale, dtype=dtype, casting="same_kind"), scale
 
 

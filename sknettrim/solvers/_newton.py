@@ -48,14 +48,13 @@ BATCH = 8
 def refine(problem, start, *, tol, max_iter, verbose=0):
     """Solve `problem` to `tol`, from a rough solution `start`; returns the best found."""
     state = _State(problem, start)
-    best, best_error, best_at = start, np.inf, 0
+    best, best_error, best_at, iteration = start, np.inf, 0, 0
     for iteration in range(1, min(max_iter, MAX_ROUNDS) + 1):
         try:
             solution, slope = state.minimise(INNER_TOL * tol)
         except np.linalg.LinAlgError:
             # Multipliers beyond all bounds: what was found before is as good as it gets.
             break
-        solution.n_iter = start.n_iter + iteration
         certificate = problem.certify(solution.U, solution.c, solution.Xi)
         if verbose > 1:
             print(
@@ -65,7 +64,8 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
             )
         if _out_of_reach(problem, certificate, state.last_residual, tol):
             # As near as weights come, with the dual point that says so.
-            return solution
+            best = solution
+            break
         if certificate.error() < best_error:
             best, best_error, best_at = solution, certificate.error(), iteration
         if iteration - best_at == POLISH_AFTER:
@@ -75,7 +75,7 @@ def refine(problem, start, *, tol, max_iter, verbose=0):
         state.update_multipliers(solution.Xi, slope, certificate, tol)
         # As large as the responses.
         del solution
-    return best
+    return replace(best, n_iter=start.n_iter + iteration)
 
 
 def _out_of_reach(problem, certificate, last_residual, tol):

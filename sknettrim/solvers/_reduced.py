@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._proof import or_one
 from ._batches import Batches
 from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
 from ._point import Point
@@ -32,7 +33,7 @@ class Reduced:
         squares = self._squares(lambda rows: iterate.a[rows] * (self.active[rows] | self.leaky))
         # In double precision: the square of a penalty may be out of range of single precision.
         norms = iterate.rho_S.astype(np.float64) * np.sqrt(squares)
-        multiplier = (norms if self.separate else np.linalg.norm(norms)) / self.epsilon
+        multiplier = (norms if self.separate else np.linalg.norm(norms)) / or_one(self.epsilon)
         # A ball that is not touched yet tells no multiplier, but those of other neurons do.
         touched = multiplier[multiplier > 0]
         usual = np.median(touched) if len(touched) else 0.0
@@ -211,12 +212,12 @@ class Reduced:
     def _losses_of(self, leaks, sizes):
         """What leaks are worth that nothing has charged: their price, and a part of the ball."""
         size = sizes if self.separate else sizes.sum()
-        return leaks * (2 * self.multiplier + size / (2 * self.epsilon**2))
+        return leaks * (2 * self.multiplier + size / (2 * or_one(self.epsilon) ** 2))
 
     def _wrong(self, losses, sizes, leaks, limit):
         """The fewest neurons without which losses and leaks of the others are within a limit."""
         if self.separate:
-            outside = self.whole_squares > ((1 + limit) * self.epsilon) ** 2
+            outside = self.whole_squares > (self.epsilon + limit * or_one(self.epsilon)) ** 2
             leaking = leaks > limit**2 * self.target_squares
             return np.flatnonzero(outside | leaking | (losses > limit * sizes))
         losing = _worst(losses, limit * sizes.sum())
