@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 
 help:
 	@echo "make demo    train, prune and compare networks on real data"
-	@echo "make bench   measure the solver (QUICK=1 for a minute only, MNIST=file.npz)"
+	@echo "make bench   measure the solver (QUICK=1 for half a minute, MNIST=file.npz)"
 	@echo "make test    run the tests (WORKERS=1 for one process, PYTEST_ARGS for more)"
 	@echo "make docs    run the Python examples of README.md and docs/"
 	@echo "make lint    check the code; make format repairs what can be repaired"

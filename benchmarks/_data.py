@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_random_state
 
 # Ignored by git; holds what takes long to make.
 CACHE = Path("output") / "cache"
+# Of training, where nothing else is said.
+EPOCHS = 30
 
 
 class Data(NamedTuple):
@@ -50,21 +52,21 @@ def digits():
     return Data("digits", X / 16.0, y)
 
 
-def made_digits(rows, *, inputs=784, classes=10, random_state=0):
+def made_digits(rows):
     """Inputs like relu features, labelled by the nearest of some directions."""
-    rng = check_random_state(random_state)
-    X = _relu_features(rng, rows, inputs)
+    rng = check_random_state(0)
+    X = _relu_features(rng, rows, 784)
     X /= X.max()
-    centred = X - X.mean(axis=0)
-    return Data("made", X, np.argmax(centred @ rng.standard_normal((inputs, classes)), axis=1))
+    directions = rng.standard_normal((784, 10))
+    return Data("made", X, np.argmax((X - X.mean(axis=0)) @ directions, axis=1))
 
 
-def untrained(hidden, *, epochs=30):
+def untrained(hidden, *, epochs=EPOCHS):
     """A classifier that trains for exactly this many epochs."""
     return MLPClassifier(hidden, max_iter=epochs, tol=0.0, n_iter_no_change=epochs, random_state=0)
 
 
-def trained(X, y, hidden, *, epochs=30):
+def trained(X, y, hidden, *, epochs=EPOCHS):
     """A trained classifier; kept between runs."""
     remembered = joblib.Memory(CACHE, verbose=0).cache(train)
     return remembered(untrained(hidden, epochs=epochs), X, y)

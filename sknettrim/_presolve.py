@@ -6,9 +6,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from ._problem import LayerProblem
+from ._problem import LayerProblem, column_means
 
-# Rows at a time, so that nothing as large as the targets is made.
+# Rows at a time, so that nothing as large as the targets is made
 BATCH = 1024
 # A deviation this far below epsilon is rounding.
 NEGLIGIBLE = 1e-9
@@ -31,20 +31,7 @@ class Reduction:
         """A solution of the reduced program as one of the whole program."""
         if self.inputs.all() and self.neurons.all():
             return solution
-        n = solution.Xi.shape[0]
-        U = np.zeros((len(self.inputs), len(self.neurons)))
-        U[np.ix_(self.inputs, self.neurons)] = solution.U
-        c = self.constants.copy()
-        c[self.neurons] = solution.c
-        Xi = np.zeros((n, len(self.neurons)), dtype=solution.Xi.dtype)
-        Xi[:, self.neurons] = solution.Xi
-        penalties = solution.penalties
-        if penalties is not None:
-            some, ratio = penalties
-            whole = np.full(len(self.neurons), np.median(some), dtype=some.dtype)
-            whole[self.neurons] = some
-            penalties = whole, ratio
-        return replace(solution, U=U, c=c, Xi=Xi, penalties=penalties)
+        return solution.among(self.inputs, self.neurons, self.constants)
 
 
 def reduce(problem):
@@ -79,12 +66,12 @@ def _constant_fit(problem):
     if problem.penalize_intercept:
         constants = np.zeros(m)
     elif problem.strict or problem.matched:
-        constants = _mean(target, active)
+        constants = column_means(target, active)
     else:
         constants = _one_sided_mean(target, active)
     if problem.strict:
-        # A minimum with a mask takes several times as long.
-        constants = np.minimum(constants, np.where(active, np.inf, target).min(axis=0))
+        lowest = [_lowest_bounds(problem.rows(rows)) for rows in _batches(problem)]
+        constants = np.minimum(constants, np.min(lowest, axis=0))
     deviation = np.sqrt(sum(_squares(problem.rows(rows), constants) for rows in _batches(problem)))
     if problem.penalize_intercept:
         # A constant that the objective charges for is not the whole answer.
@@ -96,6 +83,12 @@ def _batches(problem):
     return gen_batches(len(problem.active), BATCH)
 
 
+def _lowest_bounds(problem):
+    """What responses may not exceed, where a neuron was off."""
+    # A minimum with a mask takes several times as long.
+    return np.where(problem.active, np.inf, problem.target).min(axis=0)
+
+
 def _squares(problem, constants):
     D = problem.deviation(np.broadcast_to(constants, problem.active.shape))
     return np.einsum("ij,ij->j", D, D)
@@ -105,15 +98,11 @@ def _one_sided_mean(target, active):
     """Minimiser over c of the sum of squares of c - t, counted above t only where inactive."""
     rows = active
     while True:
-        constants = _mean(target, rows)
+        constants = column_means(target, rows)
         wider = active | (target < constants)
         if not np.any(wider & ~rows):
             return constants
         rows = wider | rows
-
-
-def _mean(target, rows):
-    return np.einsum("ij,ij->j", target, rows) / np.maximum(rows.sum(axis=0), 1)
 
 
 def _nonzero_columns(A):

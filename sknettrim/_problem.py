@@ -179,6 +179,16 @@ class LayerProblem:
         vars(other).update(vars(self), **changes)
         return other
 
+    @property
+    def penalty(self):
+        """The weights of the l1 norm: an array, or one number for all."""
+        return 1.0 if self.penalty_weights is None else self.penalty_weights
+
+    def stacked_penalty(self):
+        """The same, above what intercepts cost: of shape (n_inputs + 1, 1 or n_neurons)."""
+        weights = np.ones((self.shape[0], 1)) * self.penalty
+        return np.vstack([weights, np.full((1, weights.shape[1]), float(self.penalize_intercept))])
+
     # Primal -----------------------------------------------------------------------------------
 
     def responses(self, U, c):
@@ -192,8 +202,7 @@ class LayerProblem:
     def objectives(self, U, c):
         """Of each neuron."""
         weighted = np.abs(U, dtype=np.float64)
-        if self.penalty_weights is not None:
-            weighted *= self.penalty_weights
+        weighted *= self.penalty
         return weighted.sum(axis=0) + self.penalize_intercept * np.abs(c, dtype=np.float64)
 
     def deviation(self, S):
@@ -262,6 +271,22 @@ def centred(A, dtype, free_intercept=True, order="C"):
     result = np.ones((len(A), len(mean) + 1), dtype=dtype, order=order)
     np.subtract(A, mean, out=result[:, :-1], casting="same_kind")
     return result, mean
+
+
+def stacked(U, c, mean):
+    """Weights of :func:`centred` inputs and of the ones beside them, as one array."""
+    return np.vstack([U, c + mean @ U])
+
+
+def unstacked(weights, mean):
+    """The way back: weights, and intercepts of inputs as they were."""
+    U, c = weights[:-1], weights[-1]
+    return U, c - mean @ U
+
+
+def column_means(array, mask):
+    """Of the elements of a mask; zero where there are none."""
+    return np.einsum("ij,ij->j", array, mask) / np.maximum(mask.sum(axis=0), 1)
 
 
 def gather(A, columns):

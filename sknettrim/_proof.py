@@ -85,7 +85,7 @@ class DualPoint:
         self._target_squares = squares
         if not problem.penalize_intercept:
             self._shift = sums / np.maximum(self._count, 1)
-        parts = map(self._measure, gen_batches(Xi.shape[1], self._at_a_time()))
+        parts = map(self._measure_slopes, gen_batches(Xi.shape[1], self._at_a_time()))
         largest, sums, alignment, squares = np.hstack(list(parts))
         self._scale = self._feasible_scale(largest, sums)
         squares *= self._scale**2
@@ -102,13 +102,11 @@ class DualPoint:
         most = len(self._given) * (n_inputs + n_neurons) // 2
         return max(1, most // (2 * self._workers.n_threads * max(n_inputs, 1)))
 
-    def _measure(self, some):
+    def _measure_slopes(self, some):
         """What decides the scales of some neurons, and what they add to the bound."""
-        weights = self.problem.columns(some).penalty_weights
         correlation, *others = self._over_rows(self._correlate, some)
         np.abs(correlation, out=correlation)
-        if weights is not None:
-            correlation /= weights
+        correlation /= self.problem.columns(some).penalty
         return correlation.max(axis=0, initial=1.0), *others
 
     def _feasible_scale(self, largest, sums):
@@ -123,15 +121,12 @@ class DualPoint:
 
     def certify(self, U, c):
         """What this point and the weights `U`, `c` prove together."""
-        problem = self.problem
-        squares, leaks, net_price = self._over_rows(self._deviate, U, c)
-        residual = np.sqrt(squares if problem.per_neuron else squares.sum())
-        objective = problem.objective(U, c)
+        problem, objective = self.problem, self.problem.objective(U, c)
+        residual, leaks, *prices = self._measure_weights(U, c)
         # Xi = 0 is always dual feasible, so the bound is never below zero.
         bound = max(self.objective, 0.0)
         scale = objective or bound or 1.0
-        price = np.sum(np.maximum(residual - problem.epsilon, 0.0) * self.norm)
-        price += np.sum(np.maximum(net_price * self._scale, 0.0))
+        price = sum(np.sum(part) for part in prices)
         return Certificate(
             objective=objective,
             dual_objective=bound,
@@ -151,12 +146,11 @@ class DualPoint:
         -------
         unproven : ndarray of bool of shape (n_neurons,)
         """
-        problem = self.problem
-        squares, leaks, net_price = self._over_rows(self._deviate, U, c)
-        outside, objectives = np.sqrt(squares) - problem.epsilon, problem.objectives(U, c)
+        problem, objectives = self.problem, self.problem.objectives(U, c)
+        residual, leaks, *prices = self._measure_weights(U, c)
         gap = objectives - self.bounds + problem.epsilon * self.norm
-        price = np.maximum(outside, 0.0) * self.norm + np.maximum(net_price * self._scale, 0.0)
-        unproven = outside > tol * or_one(problem.epsilon)
+        price = sum(prices)
+        unproven = residual - problem.epsilon > tol * or_one(problem.epsilon)
         unproven |= leaks > tol**2 * or_one(self._target_squares)
         missing = _missing(gap, price)
         worst_first = np.argsort(-np.where(unproven, np.inf, missing))
@@ -167,6 +161,14 @@ class DualPoint:
         suffices[: np.count_nonzero(unproven)] = False
         unproven[worst_first[: np.argmax(suffices)]] = True
         return unproven
+
+    def _measure_weights(self, U, c):
+        """The residual of each ball, squares of what neurons leak, and the prices of both."""
+        problem = self.problem
+        squares, leaks, net_price = self._over_rows(self._deviate, U, c)
+        residual = np.sqrt(squares if problem.per_neuron else squares.sum())
+        price = np.maximum(residual - problem.epsilon, 0.0) * self.norm
+        return residual, leaks, price, np.maximum(net_price * self._scale, 0.0)
 
     def _over_rows(self, function, *arguments):
         """Sums over all rows of the arrays that `function` returns for some of them."""

@@ -118,23 +118,9 @@ def solve_layer(
     _check_options(solver, solve, options)
     _check_magnitude("inputs", problem.A)
     _check_magnitude("outputs", problem.Y)
-    reduction = reduce(problem)
-    if reduction.neurons.any():
-        start = None if start is None else reduction.restrict(replace(start, n_iter=0))
-        solution = solve(
-            reduction.problem,
-            tol=tol,
-            max_iter=max_iter,
-            start=start,
-            verbose=verbose,
-            **options,
-        )
-    else:
-        solution = reduction.restrict(zero(problem))
-    solution = reduction.expand(solution)
-    dtype = problem.Y.dtype
-    coef, intercept = (part.astype(dtype, copy=False) for part in (solution.U, solution.c))
-    coef, proof = _without_negligible(problem, coef, intercept, solution.Xi, tol)
+    options = {"tol": tol, "max_iter": max_iter, "verbose": verbose, **options}
+    solution = _solve_reduced(solve, problem, start, options)
+    coef, intercept, proof = _without_negligible(problem, solution, tol)
     result = LayerResult(
         coef=coef,
         intercept=intercept,
@@ -150,6 +136,15 @@ def solve_layer(
         seconds=time.perf_counter() - begin,
     )
     return (result, solution) if return_solution else result
+
+
+def _solve_reduced(solve, problem, start, options):
+    """Solve what is left of the program where no solver is needed for the rest."""
+    reduction = reduce(problem)
+    if not reduction.neurons.any():
+        return reduction.expand(reduction.restrict(zero(problem)))
+    start = None if start is None else reduction.restrict(replace(start, n_iter=0))
+    return reduction.expand(solve(reduction.problem, start=start, **options))
 
 
 def merge_results(problem, results):
@@ -196,12 +191,19 @@ def merge_results(problem, results):
     )
 
 
-def _without_negligible(problem, coef, intercept, Xi, tol):
-    """Drop the smallest weights, and certify what is left; only as far as the proof bears it."""
-    dual = problem.dual_point(Xi)
-    size = np.abs(coef)
-    if problem.penalty_weights is not None:
-        size = size * problem.penalty_weights
+def _without_negligible(problem, solution, tol):
+    """Drop the smallest weights, and certify what is left; only as far as the proof bears it.
+
+    Returns
+    -------
+    coef, intercept : ndarray
+        In the precision of the layer.
+    proof : Certificate
+    """
+    dtype = problem.Y.dtype
+    coef, intercept = (part.astype(dtype, copy=False) for part in (solution.U, solution.c))
+    dual = problem.dual_point(solution.Xi)
+    size = np.abs(coef) * problem.penalty
     unnoticed = np.abs(coef) * column_norms(problem.A)[:, None] < NEGLIGIBLE * problem.epsilon
     for share in NEGLIGIBLE_SHARES:
         negligible = unnoticed & (size < _largest_of_share(size, share * tol))
@@ -209,8 +211,8 @@ def _without_negligible(problem, coef, intercept, Xi, tol):
         sparser[negligible] = 0
         proof = dual.certify(sparser, intercept)
         if proof.error() <= tol:
-            return sparser, proof
-    return coef, dual.certify(coef, intercept)
+            return sparser, intercept, proof
+    return coef, intercept, dual.certify(coef, intercept)
 
 
 def _largest_of_share(size, share):

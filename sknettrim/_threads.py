@@ -89,17 +89,25 @@ class Workers:
             _add(totals, parts)
         return totals
 
+    def each(self, function, shares):
+        """Call a function of rows for all blocks of them."""
+
+        def over(blocks):
+            for rows in blocks:
+                function(rows)
+
+        with self.at_work():
+            self.map(over, shares)
+
     def products(self, A, right):
         """``A @ right``, by rows of A."""
         shape = A.shape[0], right.shape[1]
         result = np.empty(shape, dtype=np.result_type(A.dtype, right.dtype))
 
-        def fill(blocks):
-            for rows in blocks:
-                result[rows] = A[rows] @ right
+        def fill(rows):
+            result[rows] = A[rows] @ right
 
-        with self.at_work():
-            self.map(fill, self.shares(*shape))
+        self.each(fill, self.shares(*shape))
         return result
 
     def sums(self, A, right):

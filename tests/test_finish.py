@@ -19,9 +19,10 @@ from sknettrim._solve import as_start, solve_layer
 from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
+from sknettrim.solvers._ball import ball_error
 from sknettrim.solvers._batches import Batches
 from sknettrim.solvers._finish import MAX_ROUNDS, Finish, finish
-from sknettrim.solvers._interior_point import Steps, ball_error, solve
+from sknettrim.solvers._interior_point import Steps, solve
 from sknettrim.solvers._newton_system import NewtonSystem
 from sknettrim.solvers._point import Point, _open
 from sknettrim.solvers._price import AT_WORK, worthwhile

@@ -9,7 +9,8 @@ from scipy.optimize import brentq
 
 from benchmarks._data import made_layer
 from sknettrim._problem import LayerProblem
-from sknettrim.solvers._iterate import Iterate, shares_of_a_ball
+from sknettrim.solvers._ball import shares_of_a_ball
+from sknettrim.solvers._iterate import Iterate
 from sknettrim.solvers._least_squares import least_squares
 
 

@@ -10,7 +10,7 @@ from .program import SETTINGS, Program
 FEW = 3
 
 
-def contest(name, A, Z, epsilon, *, rounds, neurons, random_state=0):
+def contest(name, A, Z, epsilon, *, rounds, neurons):
     """All solvers on one layer at one epsilon, in turn.
 
     Parameters
@@ -63,7 +63,7 @@ def contest(name, A, Z, epsilon, *, rounds, neurons, random_state=0):
         solves.append(solve)
     for setting, program in programs.items():
         ours = outcomes["sknettrim", setting]
-        solves.append(conic_sample(program, ours, neurons, unit.tick, random_state))
+        solves.append(conic_sample(program, ours, neurons, unit.tick))
     for solve in solves:
         solve["passes"] = solve["seconds"] / unit.seconds
     n, p = A.shape
@@ -114,7 +114,7 @@ class BestRho:
         )
 
 
-def conic_sample(program, ours, neurons, before, random_state):
+def conic_sample(program, ours, neurons, before):
     """Clarabel on some neurons, each with the share of epsilon that it has in our solution.
 
     A part of an optimum is optimal for its share: the sample also says, on its own authority,
@@ -123,7 +123,7 @@ def conic_sample(program, ours, neurons, before, random_state):
     shares = np.linalg.norm(program.charged(program.deviation(ours.coef, ours.intercept)), axis=0)
     # A neuron whose weights all went has no l1 norm to compare.
     kept = np.flatnonzero(ours.coef.any(axis=0))
-    rng = np.random.default_rng(random_state)
+    rng = np.random.default_rng(0)
     sample = rng.choice(kept, min(neurons, len(kept)), replace=False)
     times, optima = [], []
     for j in sample:

@@ -7,11 +7,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sknettrim import NetTrim, net_trim_path
 
-from .._data import train, trained, untrained
+from .._data import EPOCHS, train, trained, untrained
 from .._measure import interleave, timed
 
 
-def network(data, hidden, *, rounds, epochs=30, epsilons=20):
+def network(data, hidden, *, rounds, epsilons):
     """Prune a network at default settings, beside its training, and along a path, in turn.
 
     Parameters
@@ -22,9 +22,7 @@ def network(data, hidden, *, rounds, epochs=30, epsilons=20):
         Its hidden layers.
     rounds : int
         Runs of each, of which the median counts.
-    epochs : int, default=30
-        Of training.
-    epsilons : int, default=20
+    epsilons : int
         Of the path.
 
     Returns
@@ -33,10 +31,10 @@ def network(data, hidden, *, rounds, epochs=30, epsilons=20):
         Seconds of training, pruning, the path and one fit at its smallest epsilon.
     """
     name, X, y = data
-    mlp = trained(X, y, hidden, epochs=epochs)
+    mlp = trained(X, y, hidden)
     smallest = _quietly(lambda: net_trim_path(mlp, X, epsilons=2)).epsilons.min()
     contestants = {
-        "training": lambda: train(untrained(hidden, epochs=epochs), X, y),
+        "training": lambda: train(untrained(hidden), X, y),
         "pruning": lambda: NetTrim(mlp).fit(X),
         "smallest": lambda: NetTrim(mlp, epsilon=smallest).fit(X),
         "path": lambda: net_trim_path(mlp, X, epsilons=epsilons),
@@ -50,7 +48,7 @@ def network(data, hidden, *, rounds, epochs=30, epsilons=20):
         "data": name,
         "shape": [X.shape[1], *hidden, len(mlp.intercepts_[-1])],
         "rows": len(X),
-        "epochs": epochs,
+        "epochs": EPOCHS,
         "epsilon": trim.epsilon,
         "epsilons": path.epsilons.tolist(),
         "densities": path.densities.tolist(),

@@ -8,9 +8,10 @@ from .program import Program
 
 SETTINGS = ("strict", "budget")
 EPSILON = 0.2
+KIND = "relu features"
 
 
-def scaling(base, sizes, *, rounds, kind="relu features"):
+def scaling(base, sizes, *, rounds):
     """Time against one of n, p, m at a time, the other two as in `base`.
 
     Parameters
@@ -21,8 +22,6 @@ def scaling(base, sizes, *, rounds, kind="relu features"):
         The sizes that each of them takes.
     rounds : int
         Runs of each, of which the median counts.
-    kind : str, default="relu features"
-        Of made data.
 
     Returns
     -------
@@ -31,7 +30,7 @@ def scaling(base, sizes, *, rounds, kind="relu features"):
     """
     lines = []
     for axis, values in sizes.items():
-        layers = {size: made_layer(kind, **(base | {axis: size})) for size in values}
+        layers = {size: made_layer(KIND, **(base | {axis: size})) for size in values}
         for setting in SETTINGS:
             programs = {size: Program(*layer, EPSILON, setting) for size, layer in layers.items()}
             times, outcomes = interleave(
@@ -49,7 +48,7 @@ def scaling(base, sizes, *, rounds, kind="relu features"):
                     "power": power(values, seconds),
                 }
             )
-    return {"data": kind, "epsilon": EPSILON, "base": base, "lines": lines}
+    return {"data": KIND, "epsilon": EPSILON, "base": base, "lines": lines}
 
 
 def power(sizes, seconds):

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .._problem import column_means
+
 
 @dataclass
 class Solution:
@@ -37,6 +39,25 @@ class Solution:
             penalties=penalties,
         )
 
+    def among(self, inputs, neurons, constants):
+        """The solution of more inputs, without weights, and more neurons, which are constant.
+
+        This one's are where the boolean masks say.
+        """
+        U = np.zeros((len(inputs), len(neurons)))
+        U[np.ix_(inputs, neurons)] = self.U
+        c = constants.copy()
+        c[neurons] = self.c
+        Xi = np.zeros((len(self.Xi), len(neurons)), dtype=self.Xi.dtype)
+        Xi[:, neurons] = self.Xi
+        penalties = self.penalties
+        if penalties is not None:
+            some, ratio = penalties
+            of_neurons = np.full(len(neurons), np.median(some), dtype=some.dtype)
+            of_neurons[neurons] = some
+            penalties = of_neurons, ratio
+        return replace(self, U=U, c=c, Xi=Xi, penalties=penalties)
+
 
 def zero(problem):
     """The point from which a solver knows nothing."""
@@ -49,5 +70,5 @@ def spread(target, active):
 
     Less nearly all of it, so that constant targets are not rounding errors.
     """
-    mean = np.einsum("ij,ij->j", target, active) / np.maximum(active.sum(axis=0), 1)
-    return (target - (0.999 * mean).astype(target.dtype)) * active
+    mean = 0.999 * column_means(target, active)
+    return (target - mean.astype(target.dtype)) * active

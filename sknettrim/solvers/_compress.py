@@ -82,9 +82,8 @@ class Compression:
         def fill(rows):
             a, y = factor.centred(rows)
             Xi[rows] = a @ V + along * y
-            return ()
 
-        factor.workers.total(fill, factor.shares)
+        factor.workers.each(fill, factor.shares)
         return replace(solution, c=factor.mean_Y - factor.mean_A @ solution.U, Xi=Xi)
 
 

@@ -79,8 +79,7 @@ def _solve_jointly(problem, options):
             charged.append(leak)
     radius = float(np.max(problem.epsilon)) / scale
     constraints.append(cp.norm(cp.hstack(charged)) <= radius)
-    weights = 1.0 if problem.penalty_weights is None else problem.penalty_weights
-    objective = cp.sum(cp.multiply(weights, cp.abs(U)))
+    objective = cp.sum(cp.multiply(problem.penalty, cp.abs(U)))
     if problem.penalize_intercept:
         objective += cp.norm1(c)
     program = cp.Problem(cp.Minimize(objective), constraints)
@@ -111,8 +110,7 @@ def _exact_zeros(problem, U, Xi):
     is the larger of the two, each on its own scale, the weight is on its way to zero. It also
     has to be too small for the constraints to notice.
     """
-    weights = 1.0 if problem.penalty_weights is None else problem.penalty_weights
-    slack = 1 - np.abs(safe_sparse_dot(problem.A.T, Xi)) / weights
+    slack = 1 - np.abs(safe_sparse_dot(problem.A.T, Xi)) / problem.penalty
     effect = np.abs(U) * column_norms(problem.A)[:, None]
     share = effect / np.max(effect, initial=np.finfo(float).tiny)
     return np.where((share < slack) & (effect < 1e-5 * np.max(problem.epsilon)), 0.0, U)

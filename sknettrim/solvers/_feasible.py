@@ -10,6 +10,7 @@ from itertools import chain
 
 import numpy as np
 
+from ._ball import step_to_the_ball
 from ._lapack import solve_positive
 from ._price import BATCH
 
@@ -55,14 +56,8 @@ def growth_to_the_ball(iterate):
     sums = iterate.workers.total(over, iterate.rows)
     if not iterate.problem.per_neuron:
         sums = [part.sum() for part in sums]
-    return _growth(*sums, iterate.epsilon.astype(np.float64))
-
-
-def _growth(square, slope, curvature, epsilon):
-    """The smaller root of ``square + 2 slope growth + curvature growth^2 = epsilon^2``."""
-    excess = square - epsilon**2
-    root = np.sqrt(np.maximum(slope**2 - curvature * excess, 0.0))
-    growth = excess / np.where(slope < 0, root - slope, np.inf)
+    square, slope, curvature = sums
+    growth = step_to_the_ball(square, -slope, curvature, iterate.epsilon.astype(np.float64))
     return np.where(np.abs(growth) <= FARTHEST_GROWTH, growth, 0.0)
 
 
@@ -87,12 +82,10 @@ def within_penalties(iterate, Xi):
     move = _along_inputs(iterate.inverse, excess, counts) / np.maximum(share, 1 / n)
     move = move.astype(Xi.dtype)
 
-    def mend(blocks):
-        for rows in blocks:
-            Xi[rows] -= free(rows) * (iterate.A[rows] @ move)
+    def mend(rows):
+        Xi[rows] -= free(rows) * (iterate.A[rows] @ move)
 
-    with iterate.workers.at_work():
-        iterate.workers.map(mend, iterate.rows)
+    iterate.workers.each(mend, iterate.rows)
     return Xi
 
 

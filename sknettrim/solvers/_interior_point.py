@@ -12,7 +12,7 @@ from functools import reduce
 import numpy as np
 from sklearn.utils import gen_batches
 
-from .._proof import or_one
+from ._ball import ball_error, step_to_the_ball
 
 # The least complementarity that is aimed at, relative to the goal and to what a neuron is worth.
 LEAST_BARRIER = 0.3
@@ -283,13 +283,10 @@ def next_move(square, slope, curvature, epsilon, multiplier):
     Parameters
     ----------
     square, slope, curvature : float or ndarray
-        Of ``square - 2 slope move + curvature move^2``.
+        What :meth:`Steps.ball` returns, of all neurons or of each.
     epsilon, multiplier : float or ndarray
     """
-    missing = square - epsilon**2
-    # The smaller root.
-    root = np.sqrt(np.maximum(slope**2 - curvature * missing, 0.0))
-    move = missing / np.where(slope + root > 0, slope + root, np.inf)
+    move = step_to_the_ball(square, slope, curvature, epsilon)
     return np.clip(move, -0.5 * multiplier, multiplier)
 
 
@@ -299,8 +296,3 @@ def nearby(goal):
     What that misses is of second order.
     """
     return np.sqrt(goal)
-
-
-def ball_error(square, epsilon):
-    """Relative error of the radius."""
-    return np.abs(np.sqrt(np.maximum(square, 0.0)) - epsilon) / or_one(epsilon)

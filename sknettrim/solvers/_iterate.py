@@ -10,13 +10,14 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
-from scipy import sparse
 
-from .._problem import centred, column_norms, norm
+from .._problem import centred, stacked, unstacked
 from .._threads import Workers
+from ._ball import shares_of_a_ball
 from ._base import Solution, spread
 from ._feasible import mended
 from ._least_squares import least_squares
+from ._scaling import scale_of_columns, scaled, with_scaled_columns
 from ._shifted_inverse import ShiftedInverse
 
 RELAXATION = 1.8
@@ -40,16 +41,12 @@ class Iterate:
 
     def __init__(self, problem, start, dtype):
         self.problem = problem
-        p, _ = problem.shape
         A, self.mean = centred(problem.A, dtype, not problem.penalize_intercept)
-        self.column_scale = _column_scale(A)
-        self.A = _scale_columns(A, 1 / self.column_scale)
-        self.target, self.target_scale = _scaled(problem.target, dtype)
+        self.column_scale = scale_of_columns(A)
+        self.A = with_scaled_columns(A, 1 / self.column_scale)
+        self.target, self.target_scale = scaled(problem.target, dtype)
         self.epsilon = (problem.epsilon / self.target_scale).astype(dtype)
-        penalty = np.ones((p, 1)) if problem.penalty_weights is None else problem.penalty_weights
-        intercept = np.full((1, penalty.shape[1]), float(problem.penalize_intercept))
-        penalty = np.vstack([penalty, intercept])
-        self.penalty = (penalty / self.column_scale[:, None]).astype(dtype)
+        self.penalty = (problem.stacked_penalty() / self.column_scale[:, None]).astype(dtype)
         self.workers = Workers()
         self.inverse = ShiftedInverse(self.A, self.workers)
         self.rows = self.workers.shares(*self.target.shape)
@@ -74,7 +71,7 @@ class Iterate:
             self.Z = np.zeros((self.A.shape[1], self.S.shape[1]), dtype=dtype)
             self.a, self.b = np.zeros_like(self.S), np.zeros_like(self.Z)
             return
-        weights = np.vstack([start.U, start.c + self.mean @ start.U])
+        weights = stacked(start.U, start.c, self.mean)
         weights *= self.column_scale[:, None] / self.target_scale
         self.Z = weights.astype(dtype)
         self.S = self.workers.products(self.A, self.Z)
@@ -269,38 +266,9 @@ class Iterate:
     def in_units(self, weights, Xi, n_iter):
         """Scaled weights and a dual point as a solution in the units of the problem."""
         weights = weights * (self.target_scale / self.column_scale[:, None])
-        U, c = weights[:-1], weights[-1]
+        U, c = unstacked(weights, self.mean)
         penalties = self.rho_S / self.target_scale, self.inverse.value
-        return Solution(U, c - self.mean @ U, Xi, n_iter, penalties, warm=True)
-
-
-def shares_of_a_ball(squares, rho, epsilon):
-    """What to leave of deviations that share a ball, to move as little as possible.
-
-    Parameters
-    ----------
-    squares, rho : ndarray of shape (m,)
-        Of the deviation of each neuron, and the weight of its move.
-    epsilon : float
-        Radius of the ball.
-
-    Returns
-    -------
-    shares : ndarray of shape (m,)
-        ``rho / (rho + multiplier)``, with the multiplier of half the square of the radius.
-    """
-    squares, rho, epsilon = squares.astype(np.float64), rho.astype(np.float64), float(epsilon)
-    multiplier = 0.0
-    while True:
-        weights = rho + multiplier
-        shares = rho / weights
-        parts = shares * shares * squares
-        square = float(parts.sum())
-        excess = np.sqrt(square) / epsilon - 1
-        if not excess > 1e-7:
-            return shares
-        # The inverse of the radius is nearly linear, and exactly so if all weights are alike.
-        multiplier += excess * square / float((parts / weights).sum())
+        return Solution(U, c, Xi, n_iter, penalties, warm=True)
 
 
 def _relax_towards(new, old):
@@ -336,33 +304,3 @@ def _ratios(primal, primal_scale, dual, dual_scale):
         primal / primal_scale if primal_scale > 0 else 0.0,
         dual / dual_scale if dual_scale > 0 else 0.0,
     )
-
-
-def _scaled(target, dtype):
-    """Targets in units that suit the precision, and the unit.
-
-    Double has room for any; and what has not to be changed takes no memory.
-    """
-    if target.dtype == dtype == np.float64:
-        return target, 1.0
-    scale = max(norm(target) / np.sqrt(target.size), np.finfo(np.float64).tiny)
-    return np.divide(target, scale, dtype=dtype, casting="same_kind"), scale
-
-
-def _column_scale(A):
-    """Halfway, in the geometric mean, between the columns' norms and one scale for all.
-
-    The intercept, last, counts for a third, so that it moves freely.
-    """
-    norms = column_norms(A)
-    norms[norms == 0] = 1.0
-    scale = np.sqrt(norms * np.median(norms))
-    scale[-1] = norms[-1] / 3.0
-    return scale
-
-
-def _scale_columns(A, scale):
-    if sparse.issparse(A):
-        return A.multiply(scale).astype(A.dtype).tocsr()
-    A *= scale.astype(A.dtype)
-    return A

@@ -19,7 +19,7 @@ from scipy.linalg import lstsq
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._problem import centred, column_norms, gather
+from .._problem import centred, column_norms, gather, stacked, unstacked
 from .._proof import OUT_OF_REACH
 from .._threads import Workers
 from ._base import Solution, spread
@@ -100,11 +100,8 @@ class _State:
         self.norms = column_norms(self.A)
         self.norms[self.norms == 0] = 1.0
         p, m = problem.shape
-        self.penalty = np.ones((p + 1, m))
-        if problem.penalty_weights is not None:
-            self.penalty[:p] = problem.penalty_weights
-        self.penalty[p] = problem.penalize_intercept
-        self.x = np.vstack([start.U, start.c + self.mean @ start.U]).astype(np.float64)
+        self.penalty = np.broadcast_to(problem.stacked_penalty(), (p + 1, m))
+        self.x = stacked(start.U, start.c, self.mean).astype(np.float64)
         self.target = problem.target.astype(np.float64, copy=False)
         self.inactive_weight = STRICT_WEIGHT if problem.strict else 1.0
         self.last_violation = self.last_residual = np.inf
@@ -276,7 +273,7 @@ class _State:
         with ``A' Xi = -R sign(U)`` on the support.
         """
         Xi = solution.Xi.copy()
-        x = np.vstack([solution.U, solution.c + self.mean @ solution.U])
+        x = stacked(solution.U, solution.c, self.mean)
         for j in range(Xi.shape[1]):
             rows = np.flatnonzero(self.problem.active[:, j] | (Xi[:, j] > 0))
             support = np.flatnonzero((x[:, j] != 0) | (self.penalty[:, j] == 0))
@@ -293,11 +290,11 @@ class _State:
 
     def _solution(self, S):
         """The point reached, with the dual point in place of its responses."""
-        U, c = self.x[:-1].copy(), self.x[-1]
+        U, c = unstacked(self.x.copy(), self.mean)
         for some in gen_batches(S.shape[1], BATCH):
             self._force(S[:, some], some)
         S /= self.alpha
-        return Solution(U, c - self.mean @ U, S, 0)
+        return Solution(U, c, S, 0)
 
 
 def _working_set(x, excess):

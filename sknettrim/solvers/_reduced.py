@@ -3,8 +3,9 @@
 import numpy as np
 
 from .._proof import or_one
+from ._ball import ball_error
 from ._batches import Batches
-from ._interior_point import LEAST_BARRIER, ball_error, follow, nearby, solve
+from ._interior_point import LEAST_BARRIER, follow, nearby, solve
 from ._point import Point
 from ._price import price
 from ._selection import Selection
