@@ -10,6 +10,7 @@ from ._problem import LayerProblem, norm
 from ._solve import LayerResult, as_start, warn_unless_converged
 from ._threads import own_threads
 from ._trim import trim
+from ._validation import in_order
 from .solvers import SOLVERS
 
 
@@ -181,11 +182,7 @@ def trim_layer(
             penalize_intercept=penalize_intercept,
             original=_check_like("original_coef", original_coef, (A.shape[1], Y.shape[1])),
         )
-    if warm_start is not None and warm_start.coef.shape != problem.shape:
-        raise ValueError(
-            f"warm_start is for a layer of shape {warm_start.coef.shape}, "
-            f"this one has shape {problem.shape}"
-        )
+        _check_warm_start(warm_start, problem.shape)
     result = trim(
         problem,
         n_reweights=n_reweights,
@@ -203,6 +200,7 @@ def trim_layer(
 
 def _check_layer(A, Y, activation):
     A = check_array(A, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="A")
+    A = in_order(A)
     Y = check_array(Y, dtype=[np.float64, np.float32], input_name="Y")
     check_consistent_length(A, Y)
     if activation == "relu" and np.any(Y < 0):
@@ -212,6 +210,17 @@ def _check_layer(A, Y, activation):
         )
     dtype = np.result_type(A.dtype, Y.dtype)
     return A.astype(dtype, copy=False), Y.astype(dtype, copy=False)
+
+
+def _check_warm_start(result, shape):
+    if result is None:
+        return
+    if result.coef.shape != shape:
+        raise ValueError(
+            f"warm_start is for a layer of shape {result.coef.shape}, this one has shape {shape}"
+        )
+    if not (np.all(np.isfinite(result.coef)) and np.all(np.isfinite(result.intercept))):
+        raise ValueError("warm_start has weights or intercepts that are not finite: leave it out")
 
 
 def _check_like(name, values, shape, *, positive=False):

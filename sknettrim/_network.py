@@ -22,6 +22,8 @@ from sklearn.utils import check_array
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_feature_names_in, validate_data
 
+from ._validation import in_order
+
 MLP = (MLPClassifier, MLPRegressor)
 
 # Where a wrapper holds the next level: the parameter given by the user, the attribute once fitted.
@@ -176,7 +178,7 @@ def network_inputs(estimator, X):
             for _, step in wrapper.steps[:-1]:
                 if step is not None and step != "passthrough":
                     X = step.transform(X)
-    return validate_data(mlp, X, accept_sparse="csr", dtype=_data_type(mlp), reset=False)
+    return in_order(validate_data(mlp, X, accept_sparse="csr", dtype=_data_type(mlp), reset=False))
 
 
 def network_targets(estimator, y):

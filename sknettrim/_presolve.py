@@ -1,4 +1,4 @@
-"""What needs no solver: inputs that are zero or repeated, and neurons that a constant answers."""
+"""What needs no solver: inputs that are constant or repeated, neurons that a constant answers."""
 
 from dataclasses import dataclass, replace
 
@@ -42,7 +42,7 @@ def reduce(problem):
         # The ball has room for some constants only; those without deviation need none of it.
         limit = NEGLIGIBLE * limit
     neurons = deviation > limit
-    inputs = _nonzero_columns(problem.A)
+    inputs = _telling_columns(problem.A, problem.penalize_intercept)
     if problem.penalty_weights is None:
         inputs &= _first_of_equal_columns(problem.A, inputs)
     if not inputs.any():
@@ -105,10 +105,14 @@ def _one_sided_mean(target, active):
         rows = wider | rows
 
 
-def _nonzero_columns(A):
+def _telling_columns(A, penalize_intercept):
+    """Mask of the columns that are not zero, or not constant where an intercept costs nothing."""
+    largest, smallest = A.max(axis=0), A.min(axis=0)
     if sparse.issparse(A):
-        return np.asarray(abs(A).max(axis=0).todense()).ravel() > 0
-    return np.any(A != 0, axis=0)
+        largest, smallest = (part.toarray().ravel() for part in (largest, smallest))
+    if penalize_intercept:
+        return (largest != 0) | (smallest != 0)
+    return largest != smallest
 
 
 def _first_of_equal_columns(A, among):

@@ -118,6 +118,7 @@ def solve_layer(
     _check_options(solver, solve, options)
     _check_magnitude("inputs", problem.A)
     _check_magnitude("outputs", problem.Y)
+    _check_magnitude("penalty weights", np.asarray(problem.penalty), "only their ratios matter")
     options = {"tol": tol, "max_iter": max_iter, "verbose": verbose, **options}
     solution = _solve_reduced(solve, problem, start, options)
     coef, intercept, proof = _without_negligible(problem, solution, tol)
@@ -239,12 +240,12 @@ def _check_options(name, solve, options):
         raise ValueError(f"solver_options has {unknown}, but solver={name!r} {takes}")
 
 
-def _check_magnitude(name, array):
+def _check_magnitude(name, array, advice="scale the data before training"):
     largest = max(array.max(), -array.min())
     if largest > LARGEST or 0 < largest < 1 / LARGEST:
         raise ValueError(
             f"the largest of the layer's {name} has a magnitude of {largest:.0e}, beyond what "
-            f"single precision can compute with: scale the data before training"
+            f"single precision can compute with: {advice}"
         )
 
 

@@ -5,9 +5,22 @@ import numbers
 import warnings
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import _safe_indexing, check_random_state, indexable
 from sklearn.utils.random import sample_without_replacement
 from sklearn.utils.validation import _num_samples
+
+
+def in_order(X):
+    """A sparse matrix whose indices are sorted and say each place once: a copy, if `X` is not so.
+
+    Scipy does that in place as soon as it matters: to the user's own matrix, or it fails where that
+    may not be written, as in a worker of joblib.
+    """
+    if sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 def per_layer(name, value, n_layers, *, minimum):

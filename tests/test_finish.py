@@ -177,6 +177,10 @@ def test_a_ball_of_radius_zero(inactive, monkeypatch):
     assert np.all(A @ result.coef[:, 0] + result.intercept[0] <= -1 + 1e-3)
 
 
+def test_a_layer_from_which_nothing_deviates_yet():
+    assert trim_layer([[1.0], [0.0]], [[0.0], [0.5735]], epsilon=0).converged
+
+
 def test_rounds_that_only_lack_digits_say_so():
     A, Z = made_layer("nearly equal", 1500, 100, 20)
     Y = np.maximum(Z, 0)

@@ -85,6 +85,14 @@ BAD = {
         {"warm_start": RESULT, "Y": Y[:, :3]},
         r"warm_start is for a layer of shape \(10, 4\), this one has shape \(10, 3\)",
     ),
+    "warm_start holds NaN": (
+        {"warm_start": replace(RESULT, coef=with_entry(RESULT.coef, np.nan))},
+        "warm_start has weights or intercepts that are not finite",
+    ),
+    "penalty_weights are tiny": (
+        {"penalty_weights": np.full((10, 4), 1e-40)},
+        "penalty weights has a magnitude of 1e-40, .* only their ratios matter",
+    ),
     "warm_start is no result": ({"warm_start": Y}, "'warm_start'"),
     "solver_options is no dict": ({"solver_options": "fast"}, "'solver_options'"),
 }
@@ -300,6 +308,34 @@ def test_of_equal_inputs_the_first_is_left_wherever_they_are(storage, dtype, ord
         problem = replace(layer, A=np.asarray(A, order=order)).problem(storage, dtype)
         left = reduce(problem).inputs
         np.testing.assert_array_equal(np.flatnonzero(~left), [second])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("epsilon", [0.1, 0.5])
+@pytest.mark.parametrize("inactive", INACTIVE)
+def test_constant_inputs_are_left_to_the_intercept(inactive, epsilon, storage, dtype):
+    """Such as those of neurons that the layer before has lost in a cascade."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = np.maximum(rng.standard_normal((500, 1)) + 1, 0)
+        Z = x * rng.choice([-1, 1], 20)
+        Y = np.maximum(Z - np.quantile(Z, 0.7, axis=0) + 1e-3, 0).astype(dtype)
+        constant = np.tile(rng.uniform(0, 10, 20), (500, 1))
+        plain = trim_layer(x.astype(dtype), Y, epsilon=epsilon, inactive=inactive)
+        inputs = STORAGE[storage](np.hstack([x, constant]).astype(dtype))
+        result = trim_layer(inputs, Y, epsilon=epsilon, inactive=inactive)
+        assert result.converged
+        assert not result.coef[1:].any()
+        assert result.objective == pytest.approx(plain.objective, rel=1e-3)
+
+
+def test_a_constant_input_is_the_cheaper_intercept_where_that_has_a_price():
+    inputs = np.hstack([A, np.full((len(A), 1), 100.0)])
+    result = trim_layer(inputs, Y, epsilon=0.1, penalize_intercept=True)
+    assert result.converged
+    assert result.coef[-1].any()
+    assert not result.intercept.any()
 
 
 # Epsilon -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
-from sknettrim import NetTrim
+from sknettrim import NetTrim, trim_layer
 from sknettrim._network import innermost
 
 SCHEMES = ["parallel", "cascade"]
@@ -231,6 +231,30 @@ def test_all_rows_train_but_only_some_calibrate(blobs, train):
 
 
 # Data ----------------------------------------------------------------------------------------
+
+
+def disordered(X):
+    """The same as a CSR matrix with indices in no order, and one element in two parts."""
+    columns = np.arange(X.shape[1])[::-1]
+    csr = sparse.csr_array(X[:, columns])[:, columns]
+    parts = [np.append(0.5 * csr.data[0], csr.data), np.append(csr.indices[0], csr.indices)]
+    parts[0][1] *= 0.5
+    csr = sparse.csr_array((*parts, np.append(0, csr.indptr[1:] + 1)), shape=X.shape)
+    for part in (csr.data, csr.indices, csr.indptr):
+        part.flags.writeable = False
+    return csr
+
+
+def test_a_csr_matrix_in_no_order_is_left_as_it_is(blobs, mlp):
+    """As scipy would put it in order in place, where a worker may not write."""
+    ordered = sparse.csr_array(blobs[0])
+    csr = disordered(blobs[0])
+    assert csr.nnz == ordered.nnz + 1
+    assert_same_weights(*(NetTrim(mlp).fit(X).estimator_ for X in (csr, ordered)))
+    Y = np.maximum(blobs[0] @ mlp.coefs_[0] + mlp.intercepts_[0], 0)
+    found, expected = (trim_layer(A, Y, epsilon=0.1) for A in (csr, ordered))
+    np.testing.assert_allclose(found.coef, expected.coef)
+    assert csr.nnz == ordered.nnz + 1
 
 
 @pytest.mark.parametrize("storage", [sparse.csr_array, sparse.csc_matrix, sparse.coo_array])

@@ -80,8 +80,7 @@ class Reduced:
                 epsilon = self.epsilon[members]
             elif not given:
                 members = np.append(members, others)
-                share = self.whole_squares[members].sum() / self.whole_squares.sum()
-                epsilon, given = self.epsilon * np.sqrt(share), True
+                epsilon, given = self.epsilon * np.sqrt(self._share_of_ball(members)), True
             part = point.part(members)
             steps = solve(
                 part,
@@ -101,6 +100,11 @@ class Reduced:
         self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
         square = point.whole_square if self.separate else point.whole_square.sum()
         return n_iter, np.median(ball_error(square, self.epsilon))
+
+    def _share_of_ball(self, neurons):
+        """What some neurons take of the ball that all share; of one that is empty, theirs."""
+        squares = self.whole_squares if self.whole_squares.any() else np.ones(self.n_neurons)
+        return squares[neurons].sum() / squares.sum()
 
     def price(self, neurons):
         """Of a step of some neurons."""
