@@ -8,7 +8,7 @@ from sklearn.utils import gen_batches
 
 from ._problem import LayerProblem, column_means
 
-# Rows at a time, so that nothing as large as the targets is made
+# Rows at a time, so that nothing as large as the targets is made.
 BATCH = 1024
 # A deviation this far below epsilon is rounding.
 NEGLIGIBLE = 1e-9
