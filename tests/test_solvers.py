@@ -335,7 +335,7 @@ def test_numbers_out_of_range_are_an_error_of_their_own(scale, storage):
             trim_layer(A, Y, epsilon=0.1)
 
 
-@pytest.mark.parametrize("scale", [1e-29, 1e-20, 1e20, 1e29])
+@pytest.mark.parametrize("scale", [1e-29, 1e25])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("storage", STORAGE)
 @pytest.mark.parametrize("options", [{"strict": True}, {"strict": False}, {"matched": True}])
