@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ._presolve import reduce
 from ._problem import column_norms, norm
-from ._proof import OUT_OF_REACH
+from ._proof import OUT_OF_REACH, or_one
 from ._threads import Workers
 from .solvers import SOLVERS, Solution, zero
 
@@ -118,7 +118,7 @@ def solve_layer(
     _check_options(solver, solve, options)
     _check_magnitude("inputs", problem.A)
     _check_magnitude("outputs", problem.Y)
-    _check_magnitude("penalty weights", np.asarray(problem.penalty), "only their ratios matter")
+    _check_magnitude("penalty weights", np.asarray(problem.penalty), "give some nearer to 1")
     options = {"tol": tol, "max_iter": max_iter, "verbose": verbose, **options}
     solution = _solve_reduced(solve, problem, start, options)
     coef, intercept, proof = _without_negligible(problem, solution, tol)
@@ -255,7 +255,7 @@ def as_start(problem, result):
     slopes = np.max(np.abs(Workers().sums(problem.A, D)), axis=0)
     if not problem.per_neuron:
         slopes = np.max(slopes)
-    return Solution(result.coef, result.intercept, D / np.where(slopes > 0, slopes, 1.0), 0)
+    return Solution(result.coef, result.intercept, D / or_one(slopes), 0)
 
 
 def warn_unless_converged(problem, result, name="the layer"):

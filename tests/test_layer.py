@@ -91,7 +91,7 @@ BAD = {
     ),
     "penalty_weights are tiny": (
         {"penalty_weights": np.full((10, 4), 1e-40)},
-        "penalty weights has a magnitude of 1e-40, .* only their ratios matter",
+        "penalty weights has a magnitude of 1e-40, .*: give some nearer to 1",
     ),
     "warm_start is no result": ({"warm_start": Y}, "'warm_start'"),
     "solver_options is no dict": ({"solver_options": "fast"}, "'solver_options'"),

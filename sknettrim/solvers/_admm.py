@@ -80,7 +80,7 @@ def _solve(problem, tol, max_iter, start, verbose):
         # Not kept beside it: the next iterate takes twice the memory.
         iterate, reached = Iterate(problem, reached, dtype), None
         run = _Run(iterate, aim, spent, max_iter, verbose, apart=aim == tol)
-        outcome, reached, rest = run.end()
+        outcome, reached, rest = run.go()
         del iterate, run
         if outcome is Outcome.MOSTLY_PROVEN:
             return _solve_rest(problem, reached, rest, tol, max_iter, verbose)
@@ -163,8 +163,8 @@ class _Run:
         self.finish_at = n_iter + FINISH_AFTER[iterate.warm]
         self.apart_at = n_iter + APART_AFTER
 
-    def end(self):
-        """Iterate; returns the End."""
+    def go(self):
+        """Iterate until there is; returns the End."""
         checks = self._diverge, self._prove, self._set_apart, self._finish, self._give_up
         while self.spent.total < self.max_iter:
             self._advance()
@@ -173,9 +173,9 @@ class _Run:
                 if end is not None:
                     return end
             self._balance()
-        return self._end(Outcome.OUT_OF_ITERATIONS)
+        return self._end_here(Outcome.OUT_OF_ITERATIONS)
 
-    def _end(self, outcome):
+    def _end_here(self, outcome):
         return End(outcome, self.iterate.solution(self.spent.total))
 
     def _advance(self):
@@ -184,7 +184,7 @@ class _Run:
         self.spent.iterations += n_iter
 
     def _diverge(self):
-        return self._end(Outcome.DIVERGED) if self.progress.diverged else None
+        return self._end_here(Outcome.DIVERGED) if self.progress.diverged else None
 
     def _prove(self):
         """Try a proof, where residuals promise one."""
@@ -195,7 +195,7 @@ class _Run:
             return End(Outcome.PROVEN, solution)
         # As large as the responses.
         del solution
-        return self._end(Outcome.OUT_OF_DIGITS) if self.progress.note_failure(proven) else None
+        return self._end_here(Outcome.OUT_OF_DIGITS) if self.progress.note_failure(proven) else None
 
     def _set_apart(self):
         """Leave neurons that are proven alone, now and then."""
@@ -215,12 +215,13 @@ class _Run:
         iterate.make_room()
         found = finish(iterate, self.tol, spent.total, self.max_iter, self.verbose)
         if found.solution is not None:
-            return self._mostly_proven(found.solution) or End(Outcome.PROVEN, found.solution)
+            end = self._mostly_proven(found.solution) if self.apart else None
+            return end or End(Outcome.PROVEN, found.solution)
         spent.steps += found.n_iter - spent.total
         # It fails where too little is known of the layer.
         self.finish_at = 2 * spent.iterations
         lacks_digits = found.lacks_digits and iterate.S.dtype == np.float32
-        return self._end(Outcome.OUT_OF_DIGITS) if lacks_digits else None
+        return self._end_here(Outcome.OUT_OF_DIGITS) if lacks_digits else None
 
     def _give_up(self):
         if not self.progress.hopeless(self.spent.iterations):
@@ -229,12 +230,10 @@ class _Run:
         end = self._mostly_proven(self.iterate.mended(self.spent.total)) if self.apart else None
         # Near the goal it is the last digits that are slow.
         digits = self.progress.best <= self.tol
-        return end or self._end(Outcome.OUT_OF_DIGITS if digits else Outcome.SLOW)
+        return end or self._end_here(Outcome.OUT_OF_DIGITS if digits else Outcome.SLOW)
 
     def _mostly_proven(self, solution):
         """The end, if few enough neurons are left over."""
-        if not self.apart:
-            return None
         dual = self.iterate.problem.dual_point(solution.Xi)
         rest = dual.unproven(solution.U, solution.c, self.tol)
         if not rest.any():
