@@ -28,9 +28,9 @@ from sknettrim.solvers import SOLVERS, _progress, zero
 from sknettrim.solvers import _admm as admm
 from sknettrim.solvers import _newton as newton
 from sknettrim.solvers._lasso import (
+    GramLasso,
     OneSidedLasso,
     _line_search,
-    gram_lasso,
     solve_spd,
     subgradient_error,
 )
@@ -569,12 +569,25 @@ def random_lasso(seed, n=30, p=6):
 @settings(max_examples=50)
 def test_gram_lasso_is_the_lasso_of_scikit_learn(seed):
     rng, B, t, limit = random_lasso(seed)
-    x = gram_lasso(B.T @ B, -B.T @ t, limit, rng.integers(-1, 2, len(limit)) * 1.0, 1e-10)
+    tol = np.full(len(limit), 1e-10)
+    x = GramLasso(B.T @ B, -B.T @ t, limit).minimise(rng.integers(-1, 2, len(limit)) * 1.0, tol)
     # A weight on each coordinate is a scale of its column.
     scaled = Lasso(alpha=1 / len(t), fit_intercept=False, tol=1e-12, max_iter=100_000)
     expected = scaled.fit(B / limit, t).coef_ / limit
     np.testing.assert_allclose(x, expected, atol=1e-6)
     assert subgradient_error(x, B.T @ (B @ x - t), limit).max() <= 1e-9
+
+
+@given(seed=random_state, free=st.booleans())
+@settings(max_examples=50)
+def test_gram_lasso_of_low_rank(seed, free):
+    """From any start, with more coordinates than rows and some of them equal."""
+    rng, B, t, limit = random_lasso(seed, 12, 20)
+    B[:, -4:] = B[:, :4]
+    limit[0] *= not free
+    tol = np.full(len(limit), 1e-9)
+    x = GramLasso(B.T @ B, -B.T @ t, limit).minimise(rng.standard_normal(len(limit)), tol)
+    assert subgradient_error(x, B.T @ (B @ x - t), limit).max() <= 1e-7
 
 
 @given(seed=random_state, free=st.booleans(), shape=st.sampled_from([(40, 6), (12, 20)]))

@@ -9,10 +9,9 @@ import numpy as np
 
 from ._lapack import solve_positive
 
-MAX_PIVOTS = 20
-# Of the proximal term, relative to the diagonal of the Hessian.
-LEAST_DAMPING = 1e-10
 MAX_STEPS = 60
+# Of the signs within a step, which is good for something wherever it ends.
+MAX_CHANGES = 1000
 # Rounding errors are taken to be this large, relative to the norms of what is multiplied.
 ROUNDING = 1e-15
 # A full step is taken if it achieves this share of the decrease it promises.
@@ -31,7 +30,6 @@ class OneSidedLasso:
     def __init__(self, B, target, weight, active, limit):
         self.B, self.target, self.weight = B, target, weight
         self.active, self.limit = active, limit
-        self.damping = LEAST_DAMPING
         self.norms = np.sqrt(np.einsum("ij,ij->j", B, B))
 
     def minimise(self, x, tol):
@@ -58,25 +56,12 @@ class OneSidedLasso:
         return x
 
     def _proximal_newton_step(self, x, s, gradient, tol):
-        """The step that minimises the quadratic model plus the l1 norm.
-
-        The model has a proximal term, raised until the pivoting finds its minimum: with fewer
-        rows than coordinates, or nearly so, the Hessian alone has none that is unique.
-        """
+        """The step to the minimum of the quadratic model plus the l1 norm."""
         P = np.flatnonzero((x != 0) | (np.abs(gradient) >= self.limit))
         hessian = self.hessian(s, P)
-        diagonal = hessian.diagonal().copy()
-        sign = np.where(x != 0, np.sign(x), -np.sign(gradient))[P] * (self.limit[P] > 0)
-        self.damping = max(self.damping / 10, LEAST_DAMPING)
-        while True:
-            np.fill_diagonal(hessian, diagonal * (1 + self.damping))
-            linear = gradient[P] - hessian @ x[P]
-            minimum = gram_lasso(hessian, linear, self.limit[P], sign, tol[P])
-            if minimum is not None:
-                break
-            self.damping *= 10
+        model = GramLasso(hessian, gradient[P] - hessian @ x[P], self.limit[P])
         step = np.zeros_like(x)
-        step[P] = minimum - x[P]
+        step[P] = model.minimise(x[P], tol[P]) - x[P]
         return step
 
     def hessian(self, s, P):
@@ -116,24 +101,72 @@ class OneSidedLasso:
         )
 
 
-def gram_lasso(hessian, linear, limit, sign, tol):
-    """min_x  x' H x / 2 + linear' x + sum limit |x|, from a guess of the signs of x.
+class GramLasso:
+    """min_x  x' H x / 2 + linear' x + sum limit |x|.
 
-    Block principal pivoting (Portugal, Judice, Vicente 1994), with the signs of a lasso: solve
-    for the guess, exchange every coordinate that disagrees, repeat. Returns None if that has
-    not settled soon; it does when H is near its diagonal.
+    Feature-sign search (Lee, Battle, Raina, Ng 2006): where signs are given, the minimum is that
+    of a linear system. Coordinates that would change their sign on the way there become zero;
+    others leave zero at a minimum, together where that agrees with their signs. The objective
+    falls with every step, so that it does no harm if H has a low rank.
     """
-    for _ in range(MAX_PIVOTS):
-        P = np.flatnonzero((sign != 0) | (limit == 0))
-        x = np.zeros_like(linear)
-        x[P] = solve_spd(hessian[np.ix_(P, P)], -(linear[P] + limit[P] * sign[P]))
-        gradient = hessian[:, P] @ x[P] + linear
-        wrong = (x * sign < 0) & (limit > 0)
-        entering = (sign == 0) & (np.abs(gradient) > limit + tol) & (limit > 0)
-        if not (wrong.any() or entering.any()):
-            return x
-        sign = np.where(wrong, 0.0, np.where(entering, -np.sign(gradient), sign))
-    return None
+
+    def __init__(self, hessian, linear, limit):
+        self.hessian, self.linear, self.limit = hessian, linear, limit
+
+    def minimise(self, x, tol):
+        """Minimise from `x`, until the subgradient is within `tol` of zero, or all digits used."""
+        minimal = False
+        for n_changes in range(MAX_CHANGES):
+            gradient = self.hessian @ x + self.linear
+            support = (x != 0) | (self.limit == 0)
+            slope = gradient + self.limit * np.sign(np.where(support, x, -gradient))
+            minimal = minimal or np.all(np.abs(slope[support]) <= tol[support])
+            entering = ~support & (np.abs(gradient) > self.limit + tol)
+            if minimal and not entering.any():
+                break
+            # Signs of a start are worth a try together with those that it lacks.
+            entering &= minimal or n_changes == 0
+            step = self._step(slope, support, entering, minimal)
+            new, minimal = self._go(x, gradient, step)
+            if new is x:
+                break
+            x = new
+        return x
+
+    def _step(self, slope, support, entering, minimal):
+        """To the minimum for given signs, with those entering that keep theirs."""
+        steepest = np.zeros_like(entering)
+        # At a minimum, one alone does so.
+        steepest[np.argmax(np.abs(slope) * entering)] = minimal
+        while True:
+            P = np.flatnonzero(support | entering)
+            step = np.zeros_like(slope)
+            step[P] = solve_spd(self.hessian[np.ix_(P, P)], -slope[P])
+            keeping = entering & (step * slope < 0)
+            if np.array_equal(keeping, entering) or np.array_equal(entering, steepest):
+                return step
+            entering = keeping if keeping.any() else steepest
+
+    def _go(self, x, gradient, step):
+        """The best point on the way, and whether it is the end; `x` itself if none is better."""
+        crossing = (x * (x + step) < 0) & (self.limit > 0)
+        ends = [np.where(crossing, 0.0, x + step)]
+        # The first zero on the way is certainly better, that of half of them often, too.
+        at = np.where(crossing, np.abs(x), np.inf) / np.where(crossing, np.abs(step), 1.0)
+        zeros, n_zeros = np.sort(at[crossing]), np.count_nonzero(crossing)
+        while n_zeros > 0:
+            length = zeros[n_zeros - 1]
+            ends.append(np.where(at <= length, 0.0, x + length * step))
+            n_zeros //= 2
+        rises = [self._rise(x, gradient, end) for end in ends]
+        best = np.argmin(rises)
+        return (ends[best], not crossing.any()) if rises[best] < 0 else (x, False)
+
+    def _rise(self, x, gradient, end):
+        """By how much the objective rises from `x`: the difference of two would cost digits."""
+        step = end - x
+        smooth = np.dot(step, gradient + 0.5 * (self.hessian @ step))
+        return smooth + np.dot(self.limit, np.abs(end) - np.abs(x))
 
 
 def rounding(s, force, weight):

@@ -10,6 +10,7 @@ holds: alpha, so that the ball is met, and (strict) those of ``S <= V``, by the 
 multipliers.
 """
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -33,6 +34,8 @@ INNER_TOL = 0.1
 # A ball this small, relative to the targets, is a point, and its alpha too small to compute with:
 # then there is a multiplier for every response, and alpha is only a penalty.
 EXACT = 1e-7
+# An alpha of the start that its dual point and its weights agree on, to this factor.
+AGREEMENT = 1.25
 MAX_ROUNDS = 60
 MAX_PRICINGS = 30
 # Visits that do not halve the error of a neuron, after which it is at the limit of precision.
@@ -43,6 +46,8 @@ POLISH_AFTER = 2
 STALLED = 15
 # Neurons at a time, for what takes several arrays of their responses.
 BATCH = 8
+# Multiplications in the Hessian of a neuron from which neurons are minimised by threads.
+LARGE_NEURON = 2e7
 
 
 def refine(problem, start, *, tol, max_iter, verbose=0):
@@ -111,21 +116,56 @@ class _State:
         )
         # Linear layers and those with a budget have no bounds on single responses.
         self.bounded = problem.strict or np.any(self.exact)
-        self.Xi = start.Xi
+        self.Xi, self.Xi_scale = start.Xi, np.ones(m)
         self.alpha = self._first_alpha(start.Xi)
 
     def _first_alpha(self, Xi):
-        """What goes with a dual point."""
+        """That of the start, by the dual point or, where this says something else, the weights.
+
+        Then the dual point is scaled to it.
+        """
         problem = self.problem
-        scale = problem.norm(problem.charged(Xi))
-        # Without a dual point: half of the alpha at which a neuron's first weight appears.
+        alpha = self._alpha_of_weights()
+        # Without either: half of the alpha at which a neuron's first weight appears.
         deviation = spread(self.target, problem.active)
         first = np.abs(safe_sparse_dot(self.A.T, deviation)[:-1]) / self.penalty[:-1]
         first = first.max(axis=0) if problem.per_neuron else first.max()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            unknown = np.where(first > 0, first / 2, 1.0)
-            alpha = np.where(scale > 0, problem.epsilon / scale, unknown)
+        alpha = np.where(alpha > 0, alpha, np.where(first > 0, first / 2, 1.0))
+        scale = problem.norm(problem.charged(Xi))
+        with np.errstate(divide="ignore"):
+            of_dual = problem.epsilon / scale
+        agrees = (alpha < AGREEMENT * of_dual) & (of_dual < AGREEMENT * alpha)
+        alpha = np.where(agrees, of_dual, alpha)
+        known = (scale > 0) & ~self.exact
+        self.Xi_scale = np.divide(of_dual, alpha, out=self.Xi_scale, where=known)
         return np.where(self.exact, alpha / (EXACT * 100), alpha)
+
+    def _alpha_of_weights(self):
+        """At which the weights were optimal, if they were: zero where they tell none.
+
+        For the deviation D that the ball measures, of responses S, ``-<D, S> = alpha sum R |x|``
+        at an optimum. Taken is the larger of two: with D as it is, and with epsilon for its norm.
+        """
+        problem = self.problem
+
+        def over(some):
+            active, target = problem.active[:, some], self.target[:, some]
+            D = self.A @ self.x[:, some] - target
+            D *= active if problem.strict else active | (D > 0)
+            return np.einsum("ij,ij->j", D, target), np.einsum("ij,ij->j", D, D)
+
+        batches = list(gen_batches(len(self.exact), BATCH))
+        with self.workers.at_work():
+            parts = self.workers.map(over, batches)
+        inner, square = (np.concatenate(part) for part in zip(*parts, strict=True))
+        size = np.sum(self.penalty * np.abs(self.x), axis=0)
+        if not problem.per_neuron:
+            inner, square, size = inner.sum(), square.sum(), size.sum()
+        norm, epsilon = np.sqrt(square), problem.epsilon
+        with np.errstate(all="ignore"):
+            scaled = -inner * (epsilon / norm) - epsilon**2
+            alpha = np.fmax(scaled, -inner - square) / size
+        return np.where(np.isfinite(alpha) & (alpha > 0), alpha, 0.0)
 
     # One subproblem per neuron ------------------------------------------------------------
 
@@ -158,12 +198,16 @@ class _State:
             if len(todo) == 0:
                 break
             visit = partial(self._minimise_neuron, limit, 0.3 * tolerance, excess)
-            # The matrices of one neuron are too small for the threads of BLAS.
-            with self.workers.at_work():
+            with self._threads_for_neurons():
                 slope[todo] = self.workers.map(visit, todo)
             # As large as the weights.
             del excess, visit
         return self._solution(S), slope
+
+    def _threads_for_neurons(self):
+        """Threads, where a neuron keeps them busy: else they wait for their turn in Python."""
+        n_rows, n_inputs = self.A.shape
+        return self.workers.at_work() if n_rows * n_inputs**2 > LARGE_NEURON else nullcontext()
 
     def _subgradient_errors(self, S, limit, tolerance):
         """The worst error of each neuron, relative to what can be reached, and all beyond that."""
@@ -218,7 +262,7 @@ class _State:
             return np.zeros((1, 1))
         active, Xi = self.problem.active[:, some], self.Xi[:, some]
         alone = ~active | self.exact[some] if self.problem.strict else self.exact[some]
-        return np.where(alone & (active | (Xi > 0)), Xi * self.alpha[some], 0.0)
+        return np.where(alone & (active | (Xi > 0)), Xi * (self.alpha * self.Xi_scale)[some], 0.0)
 
     # The multipliers ----------------------------------------------------------------------
 
@@ -233,7 +277,7 @@ class _State:
         slow = residual > 0.1 * self.last_residual
         penalty = self.alpha * np.where(residual <= problem.epsilon, 10.0, np.where(slow, 0.1, 1))
         self.alpha, self.last_residual = np.where(self.exact, penalty, new), residual
-        self.Xi = Xi
+        self.Xi, self.Xi_scale = Xi, np.ones_like(self.Xi_scale)
 
     def _next_alpha(self, residual, slope):
         """Newton's step towards ``residual(alpha) = epsilon``, kept between the bounds found.
