@@ -136,7 +136,7 @@ def layer_of_sensors(seed, n=1500, p=40, m=30):
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 @pytest.mark.parametrize("seed", [1, 3])
 def test_ill_conditioned_neurons_are_not_left_to_newton(seed, inactive, monkeypatch):
-    """It takes a hundred times as long for each of those that fire on few rows."""
+    """It takes many times as long for each of those that fire on few rows."""
     A, Y = layer_of_sensors(seed)
     refine, left = admm.refine, []
 

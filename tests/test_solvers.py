@@ -418,6 +418,22 @@ def test_all_rounds_of_newtons_method_count(max_iter, monkeypatch):
     assert len(rounds) <= max_iter
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("per_neuron", [True, False])
+def test_newtons_method_needs_no_good_multipliers_where_weights_are(per_neuron, strict, scale):
+    """Those of a solution tell what its dual point does, be that lost or scaled."""
+    layer = random_layer(3, n=120, p=15, m=6, strict=strict, per_neuron=per_neuron)
+    problem = layer.problem()
+    solution = admm.solve(problem, tol=1e-7, max_iter=2000)
+    alpha = problem.epsilon / problem.norm(problem.charged(solution.Xi))
+    start = replace(solution, Xi=scale * solution.Xi)
+    np.testing.assert_allclose(newton._State(problem, start).alpha, alpha, rtol=1e-2)
+    found = newton.refine(problem, replace(start, n_iter=0), tol=1e-3, max_iter=100)
+    assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
+    assert found.n_iter <= 3 + 3 * (strict and scale == 0)
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_slow_neurons_do_not_take_the_others_to_newton(monkeypatch):
     """Some that hardly ever fire rule the residuals of all, and make the whole layer seem slow."""

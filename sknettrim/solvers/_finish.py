@@ -25,8 +25,6 @@ STALLED = 0.5
 # Share of neurons with balls of their own that may be left over, and the error of all where they
 # do not lack too much; and the share where more rounds do not help.
 FEW, NEARLY, MOST = 0.05, 2.0, 0.5
-# Share of them that may not have settled then: of strict neurons none, for which ADMM is sooner.
-ASTRAY = 0.1
 # Accuracy of what is left of the layer, relative to the tolerance: in the first round, which shows
 # what is missing, and after it; and by what it falls where nothing is missing but the proof.
 FIRST_GOAL = 0.3
@@ -106,9 +104,9 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
 
 def _left_over(layer, tol, n_iter):
     """Where more rounds do not help: a solution with few enough neurons left over, or None."""
-    # Neurons that have not settled may be anywhere.
-    astray = np.mean(np.isnan(layer.point.settled_at))
-    if not layer.separate or astray > ASTRAY * layer.leaky:
+    astray = np.isnan(layer.point.settled_at).any()
+    # For strict neurons that have not settled ADMM is sooner.
+    if not layer.separate or (astray and not layer.leaky):
         return None
     solution = layer.solution(n_iter)
     unproven = _unproven(layer.iterate.problem, solution, tol)
