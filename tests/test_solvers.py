@@ -435,6 +435,27 @@ def test_newtons_method_needs_no_good_multipliers_where_weights_are(per_neuron, 
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_newtons_method_does_not_wait_for_digits_that_are_used_up(monkeypatch):
+    """Columns scaled over six orders of magnitude, whose responses are to stay as they are."""
+    steps, visits = [], []
+
+    def count(name, calls):
+        method = getattr(OneSidedLasso, name)
+
+        def counted(self, *arguments):
+            calls.append(name)
+            return method(self, *arguments)
+
+        monkeypatch.setattr(OneSidedLasso, name, counted)
+
+    count("minimise", visits)
+    count("hessian", steps)
+    A, Z = made_layer("unscaled", 100, 10, 4)
+    trim_layer(A, np.maximum(Z, 0), epsilon=0.0)
+    assert 0 < len(visits) <= len(steps) <= 10 * len(visits)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_slow_neurons_do_not_take_the_others_to_newton(monkeypatch):
     """Some that hardly ever fire rule the residuals of all, and make the whole layer seem slow."""
     X, y = load_diabetes(return_X_y=True)
@@ -634,7 +655,7 @@ def test_line_search_finds_the_best_of_all_multiples(seed):
         return 0.5 * np.sum((B @ x - t) ** 2) + limit @ abs(x)
 
     slope, curvature = (B @ step) @ (B @ x - t), np.sum((B @ step) ** 2)
-    best = _line_search(x, step, limit, slope, curvature)
+    best = _line_search(x, step, limit, slope, curvature, kinks=np.zeros((3, 0)))
     grid = min(value(x + share * step) for share in np.linspace(0, 3, 301))
     assert value(best) <= min(grid, value(x)) + 1e-9
 

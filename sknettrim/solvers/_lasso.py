@@ -1,8 +1,7 @@
 """Small lasso problems, solved exactly: by least squares in Gram form, and one-sided.
 
-Both are convex and piecewise quadratic. Each step minimises a quadratic piece exactly, and an
-exact line search carries it across the kinks, so the objective never rises and bad conditioning
-costs nothing but digits.
+Both are convex and piecewise quadratic. Each step goes towards the minimum of a quadratic piece
+that is found exactly, and the objective never rises, so bad conditioning costs nothing but digits.
 """
 
 import numpy as np
@@ -10,6 +9,9 @@ import numpy as np
 from ._lapack import solve_positive
 
 MAX_STEPS = 60
+# Steps that neither the objective nor the error of the gradient falls in, after which digits are
+# used up.
+MAX_STALLS = 5
 # Of the signs within a step, which is good for something wherever it ends.
 MAX_CHANGES = 1000
 # Rounding errors are taken to be this large, relative to the norms of what is multiplied.
@@ -33,27 +35,34 @@ class OneSidedLasso:
         self.norms = np.sqrt(np.einsum("ij,ij->j", B, B))
 
     def minimise(self, x, tol):
-        """Minimise from `x`, until the subgradient is within `tol` of zero."""
-        s = self.B @ x
+        """Minimise from `x`, until the subgradient is within `tol` of zero, or all digits used."""
+        s, least, stalls = self.B @ x, np.inf, 0
         for _ in range(MAX_STEPS):
             force, loss = self._loss(s)
             gradient = self.B.T @ force
             reachable = np.maximum(tol, self.norms * rounding(s, force, self.weight))
-            if np.all(subgradient_error(x, gradient, self.limit) <= reachable):
+            error = np.max(subgradient_error(x, gradient, self.limit) - reachable)
+            if error <= 0 or stalls == MAX_STALLS:
                 break
             step = self._proximal_newton_step(x, s, gradient, 0.1 * reachable)
-            value = loss + np.dot(self.limit, np.abs(x))
-            promised = np.dot(gradient, step) + np.dot(self.limit, np.abs(x + step) - np.abs(x))
-            rate = self.B @ step
-            new, s_new = x + step, s + rate
-            new_value = self._loss(s_new)[1] + np.dot(self.limit, np.abs(new))
-            if new_value > value + SUFFICIENT * promised:
-                new = self._search(x, s, step, rate)
-                s_new = self.B @ new
-                if np.array_equal(new, x):
-                    break
-            x, s = new, s_new
+            new, s, fell = self._go(x, s, loss, gradient, step)
+            if np.array_equal(new, x):
+                break
+            stalls = 0 if fell or error < least else stalls + 1
+            x, least = new, min(error, least)
         return x
+
+    def _go(self, x, s, loss, gradient, step):
+        """A full step, or the best part of it; its responses; and whether the objective fell."""
+        value = loss + np.dot(self.limit, np.abs(x))
+        promised = np.dot(gradient, step) + np.dot(self.limit, np.abs(x + step) - np.abs(x))
+        rate = self.B @ step
+        new, s_new = x + step, s + rate
+        new_value = self._loss(s_new)[1] + np.dot(self.limit, np.abs(new))
+        if new_value > value + SUFFICIENT * promised:
+            new = self._search(x, s, step, rate)
+            return new, self.B @ new, True
+        return new, s_new, new_value < value
 
     def _proximal_newton_step(self, x, s, gradient, tol):
         """The step to the minimum of the quadratic model plus the l1 norm."""
@@ -204,7 +213,7 @@ def solve_spd(matrix, right):
         ridge *= 100
 
 
-def _line_search(x, step, limit, slope, curvature, kinks=None):
+def _line_search(x, step, limit, slope, curvature, kinks):
     """x plus the best multiple of `step`, for a convex piecewise quadratic function.
 
     `slope` and `curvature` are those of the smooth part at x; `kinks` says where along the step
@@ -217,10 +226,8 @@ def _line_search(x, step, limit, slope, curvature, kinks=None):
     crossing = np.flatnonzero((x * step < 0) & (limit > 0))
     at = -x[crossing] / step[crossing]
     jump = 2 * limit[crossing] * np.abs(step[crossing])
-    bend = np.zeros(len(crossing))
-    if kinks is not None:
-        own = at, jump, bend
-        at, jump, bend = (np.concatenate(pair) for pair in zip(own, kinks, strict=True))
+    own = at, jump, np.zeros(len(crossing))
+    at, jump, bend = (np.concatenate(pair) for pair in zip(own, kinks, strict=True))
     order = np.argsort(at)
     at = at[order]
     slopes = slope + np.concatenate([[0.0], np.cumsum(jump[order])])
