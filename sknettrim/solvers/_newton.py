@@ -23,7 +23,8 @@ from sklearn.utils.extmath import safe_sparse_dot
 from .._problem import centred, column_norms, gather, stacked, unstacked
 from .._proof import OUT_OF_REACH
 from .._threads import Workers
-from ._base import Solution, spread
+from ._base import Solution
+from ._first_alpha import first_alpha
 from ._lasso import OneSidedLasso, rounding, solve_spd, subgradient_error
 
 # Weight of the inactive rows in the augmented Lagrangian, relative to the active ones.
@@ -34,10 +35,6 @@ INNER_TOL = 0.1
 # A ball this small, relative to the targets, is a point, and its alpha too small to compute with:
 # then there is a multiplier for every response, and alpha is only a penalty.
 EXACT = 1e-7
-# An alpha of the start that its dual point and its weights agree on, to this factor.
-AGREEMENT = 1.25
-# A bound that a dual point proves, relative to the objective, from which its alpha is believed.
-WORTH = 0.1
 MAX_ROUNDS = 60
 MAX_PRICINGS = 30
 # Visits that do not halve the error of a neuron, after which it is at the limit of precision.
@@ -118,68 +115,11 @@ class _State:
         )
         # Linear layers and those with a budget have no bounds on single responses.
         self.bounded = problem.strict or np.any(self.exact)
-        self.Xi, self.Xi_scale = start.Xi, np.ones(m)
-        self.alpha = self._first_alpha(start)
+        alpha, self.Xi_scale = first_alpha(self, start)
+        self.Xi = start.Xi
+        self.alpha = np.where(self.exact, alpha / (EXACT * 100), alpha)
 
-    def _first_alpha(self, start):
-        """What goes with the weights or, where these say about the same or nothing, the dual point.
-
-        Else the dual point is scaled to it.
-        """
-        of_weights, of_dual = self._alpha_of_weights(), self._alpha_of_dual(start.Xi)
-        believed = (of_dual > 0) & self._proves(start)
-        unknown = np.where(believed, of_dual, self._alpha_of_first_weight() / 2)
-        alpha = np.where(of_weights > 0, of_weights, unknown)
-        agrees = (alpha < AGREEMENT * of_dual) & (of_dual < AGREEMENT * alpha)
-        alpha = np.where((of_dual > 0) & (agrees | self.exact), of_dual, alpha)
-        np.divide(of_dual, alpha, out=self.Xi_scale, where=of_dual > 0)
-        return np.where(self.exact, alpha / (EXACT * 100), alpha)
-
-    def _proves(self, start):
-        """Whether a dual point proves something for the weights of a ball."""
-        dual = self.problem.dual_point(start.Xi)
-        objectives = self.problem.objectives(start.U, start.c)
-        if not self.problem.per_neuron:
-            return dual.objective > WORTH * objectives.sum()
-        return dual.bounds - self.problem.epsilon * dual.norm > WORTH * objectives
-
-    def _alpha_of_dual(self, Xi):
-        """At which a dual point was optimal; zero without one."""
-        scale = self.problem.norm(self.problem.charged(Xi))
-        with np.errstate(divide="ignore"):
-            return np.where(scale > 0, self.problem.epsilon / scale, 0.0)
-
-    def _alpha_of_weights(self):
-        """At which the weights were optimal; zero where they cannot have been.
-
-        For the deviation D that the ball measures, of responses S, ``-<D, S> = alpha sum R |x|``
-        at an optimum. Taken is the larger of two: with D as it is, and with epsilon for its norm.
-        """
-        problem = self.problem
-
-        def over(some):
-            active, target = problem.active[:, some], self.target[:, some]
-            D = self.A @ self.x[:, some] - target
-            D *= active if problem.strict else active | (D > 0)
-            return np.einsum("ij,ij->j", D, target), np.einsum("ij,ij->j", D, D)
-
-        inner, square = self._in_batches(over)
-        size = np.sum(self.penalty * np.abs(self.x), axis=0)
-        if not problem.per_neuron:
-            inner, square, size = inner.sum(), square.sum(), size.sum()
-        norm, epsilon = np.sqrt(square), problem.epsilon
-        with np.errstate(all="ignore"):
-            alpha = np.fmax(-inner * (epsilon / norm) - epsilon**2, -inner - square) / size
-        return np.where(np.isfinite(alpha) & (alpha > 0), alpha, 0.0)
-
-    def _alpha_of_first_weight(self):
-        """At which a neuron's first weight appears."""
-        deviation = spread(self.target, self.problem.active)
-        alpha = np.abs(safe_sparse_dot(self.A.T, deviation)[:-1]) / self.penalty[:-1]
-        alpha = alpha.max(axis=0) if self.problem.per_neuron else alpha.max()
-        return np.where(alpha > 0, alpha, 1.0)
-
-    def _in_batches(self, function):
+    def in_batches(self, function):
         """The arrays that a function of some neurons returns, of all neurons side by side."""
         batches = list(gen_batches(len(self.exact), BATCH))
         with self.workers.at_work():
@@ -258,7 +198,7 @@ class _State:
             lost = rounding(S[:, some], force, self._weight(some))
             return safe_sparse_dot(self.A.T, force), lost
 
-        return self._in_batches(over)
+        return self.in_batches(over)
 
     def _force(self, S, some):
         """w h(S - t) of some neurons, in place of S: lambda^-1 times the dual point."""
