@@ -10,7 +10,7 @@ from sknettrim import NetTrim, NetTrimCV
 TRAINING = {
     "hidden_layer_sizes": (5,),
     "solver": "lbfgs",
-    "alpha": 1.0,
+    "alpha": 10.0,
     "tol": 1e-2,
     "max_iter": 2000,
     "random_state": 0,

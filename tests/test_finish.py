@@ -57,7 +57,7 @@ def layer_like_a_hidden_one(seed, n=3000, p=40, m=20, noise=0.5):
     kind=st.sampled_from(list(KINDS)),
     options=st.fixed_dictionaries({name: st.booleans() for name in OPTIONS}),
 )
-@settings(max_examples=75)
+@settings(max_examples=50)
 def test_what_it_finds_is_the_optimum_of_the_conic_solver(seed, kind, options):
     layer = random_layer(seed, n=80, **KINDS[kind], **options)
     problem = layer.problem()
@@ -75,10 +75,10 @@ def test_what_it_finds_is_the_optimum_of_the_conic_solver(seed, kind, options):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_nearly_all_small_layers_can_be_finished(name, kind):
     found = 0
-    for seed in range(20):
+    for seed in range(15):
         problem = random_layer(seed, n=80, **KINDS[kind], **{name: True}).problem()
         found += finish(after(problem, 50), TOL, 50, 2000)[0] is not None
-    assert found >= 16
+    assert found >= 12
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.3, 0.7])

@@ -163,6 +163,7 @@ def test_sparse_inputs_change_nothing():
     np.testing.assert_allclose(dense, csr)
 
 
+@pytest.mark.parametrize("task", ["multiclass", "many outputs"], indirect=True)
 @pytest.mark.parametrize("scheme", ["parallel", "cascade"])
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])

@@ -120,7 +120,7 @@ def test_so_does_a_layer_of_many_more_neurons_than_inputs(options):
     assert _share_of_memory(4000, 20, 300, **options) <= 3
 
 
-@pytest.mark.parametrize("shape", [(1000, 1500, 100), (1000, 1000, 500)], ids=str)
+@pytest.mark.parametrize("shape", [(1000, 1500, 100), (1000, 1000, 250)], ids=str)
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 def test_so_does_a_layer_of_as_many_inputs_as_rows_or_more(inactive, shape):
     inputs, responses = made_layer("gaussian", *shape)
@@ -132,7 +132,7 @@ def test_so_does_a_layer_of_as_many_inputs_as_rows_or_more(inactive, shape):
 @pytest.mark.parametrize(("inactive", "share"), [("strict", 3.8), ("budget", 3.1)])
 def test_newtons_method_takes_a_little_more(inactive, share):
     """In double precision, for responses, the best dual point, and the multipliers of rows."""
-    inputs, responses = made_layer("unscaled", 3000, 60, 60)
+    inputs, responses = made_layer("unscaled", 3000, 40, 40)
     targets = np.maximum(responses, 0)
     problem = LayerProblem(inputs, targets, 0.2 * np.linalg.norm(targets), inactive=inactive)
     peak = peak_memory(lambda: refine(problem, zero(problem), tol=1e-3, max_iter=10))

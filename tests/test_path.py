@@ -44,6 +44,7 @@ def assert_same_path(ours, theirs):
 # Every point is a fit ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("task", ["multiclass", "many outputs"], indirect=True)
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 def test_parallel_points_are_what_nettrim_finds(task, inactive, no_training):
     mlp, X, _ = task
@@ -86,6 +87,7 @@ def test_the_first_point_is_a_fit(scheme, mlp, blobs):
     np.testing.assert_array_equal(path.n_iters[0], trim.n_iter_)
 
 
+@pytest.mark.parametrize("task", ["multiclass", "many outputs"], indirect=True)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
