@@ -6,7 +6,7 @@ original network pass on, on the calibration data.
 
 import numpy as np
 
-from ._problem import norm
+from ._columns import norm
 
 
 def discrepancies(original, pruned):

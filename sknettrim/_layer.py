@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from ._problem import LayerProblem, norm
+from ._columns import norm
+from ._problem import LayerProblem
 from ._solve import LayerResult, as_start, warn_unless_converged
 from ._threads import own_threads
 from ._trim import trim

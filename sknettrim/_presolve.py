@@ -6,7 +6,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-from ._problem import LayerProblem, column_means
+from ._columns import column_means, column_squares
+from ._problem import LayerProblem
 
 # Rows at a time, so that nothing as large as the targets is made.
 BATCH = 1024
@@ -91,7 +92,7 @@ def _lowest_bounds(problem):
 
 def _squares(problem, constants):
     D = problem.deviation(np.broadcast_to(constants, problem.active.shape))
-    return np.einsum("ij,ij->j", D, D)
+    return column_squares(D)
 
 
 def _one_sided_mean(target, active):

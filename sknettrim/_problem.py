@@ -13,7 +13,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.extmath import safe_sparse_dot
 
-from ._proof import DualPoint, or_one
+from ._columns import norm, or_one
+from ._proof import DualPoint
 
 
 class LayerProblem:
@@ -249,58 +250,3 @@ def _some_columns(array, index):
     What indexing gives is in order of columns, and takes several times as long to work with.
     """
     return array[:, index] if isinstance(index, slice) else array.take(index, axis=1)
-
-
-def stack_intercept(A, dtype):
-    """``[A, 1]`` in the given dtype; CSR stays CSR."""
-    ones = np.ones((A.shape[0], 1), dtype=dtype)
-    if sparse.issparse(A):
-        return sparse.hstack([A.astype(dtype), sparse.csr_array(ones)], format="csr")
-    return np.hstack([A, ones], dtype=dtype)
-
-
-def centred(A, dtype, free_intercept=True, order="C"):
-    """``[A - 1 mean', 1]`` and the mean: a free intercept makes up for it.
-
-    Numbers far from zero would cost digits. Sparse inputs keep their zeros, so their mean is
-    given as zero.
-    """
-    if sparse.issparse(A) or not free_intercept:
-        return stack_intercept(A, dtype), np.zeros(A.shape[1])
-    mean = A.mean(axis=0, dtype=np.float64)
-    result = np.ones((len(A), len(mean) + 1), dtype=dtype, order=order)
-    np.subtract(A, mean, out=result[:, :-1], casting="same_kind")
-    return result, mean
-
-
-def stacked(U, c, mean):
-    """Weights of :func:`centred` inputs and of the ones beside them, as one array."""
-    return np.vstack([U, c + mean @ U])
-
-
-def unstacked(weights, mean):
-    """The way back: weights, and intercepts of inputs as they were."""
-    U, c = weights[:-1], weights[-1]
-    return U, c - mean @ U
-
-
-def column_means(array, mask):
-    """Of the elements of a mask; zero where there are none."""
-    return np.einsum("ij,ij->j", array, mask) / np.maximum(mask.sum(axis=0), 1)
-
-
-def gather(A, columns):
-    """Some columns as a dense array; sparse ones from CSC."""
-    return np.asfortranarray(A[:, columns].toarray()) if sparse.issparse(A) else A[:, columns]
-
-
-def norm(array, per_column=False):
-    """Frobenius norm, or those of the columns, whatever the range of the data type is."""
-    return column_norms(array) if per_column else float(np.linalg.norm(column_norms(array)))
-
-
-def column_norms(A):
-    """Euclidean norms of the columns, in float64."""
-    if sparse.issparse(A):
-        return sparse.linalg.norm(A.astype(np.float64), axis=0)
-    return np.sqrt(np.einsum("ij,ij->j", A, A, dtype=np.float64))

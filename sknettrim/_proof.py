@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils import gen_batches
 
+from ._columns import column_squares, or_one
 from ._threads import Workers
 
 # Where the constraints cannot be met, dual points prove bounds without limit: weights that would
@@ -186,33 +187,18 @@ class DualPoint:
         return Xi
 
     def _count_active(self, part, rows):
-        squares = np.einsum("ij,ij->j", part.Y, part.Y, dtype=np.float64)
+        squares = column_squares(part.Y, np.float64)
         return self._on(part, rows).sum(axis=0), part.active.sum(axis=0), squares
 
     def _correlate(self, part, rows, some):
         part = part.columns(some)
         Xi = self._on(part, rows, some)
         alignment = np.einsum("ij,ij->j", Xi, part.target)
-        return part.A.T @ Xi, Xi.sum(axis=0), alignment, _squares(part.charged(Xi))
+        return part.A.T @ Xi, Xi.sum(axis=0), alignment, column_squares(part.charged(Xi))
 
     def _deviate(self, part, rows, U, c):
         S = part.responses(U, c)
         D = part.deviation(S)
         rise = part.leaks(S - part.target)
         net_price = np.einsum("ij,ij->j", rise, self._on(part, rows))
-        return _squares(part.charged(D)), _squares(part.leaks(D)), net_price
-
-
-def or_one(scale):
-    """What to divide by: an error relative to zero, as the targets of a neuron may be, is absolute.
-
-    Parameters
-    ----------
-    scale : float or ndarray
-        Not negative.
-    """
-    return np.where(scale > 0, scale, 1.0)
-
-
-def _squares(array):
-    return np.einsum("ij,ij->j", array, array)
+        return column_squares(part.charged(D)), column_squares(part.leaks(D)), net_price

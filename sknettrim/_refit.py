@@ -17,8 +17,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
+from ._columns import column_norms, gather, norm
 from ._elimination import PADDING, removals
-from ._problem import centred, column_norms, gather, norm
+from ._intercept import centred
 from ._threads import Workers
 from .solvers._lasso import solve_spd
 

@@ -9,10 +9,11 @@ import math
 import numpy as np
 from scipy.linalg import lstsq
 
+from ._columns import norm, or_one
+from ._intercept import stack_intercept
 from ._network import affine
 from ._presolve import constant_radius
-from ._problem import LayerProblem, norm, stack_intercept
-from ._proof import or_one
+from ._problem import LayerProblem
 from .exceptions import InfeasibleError
 
 

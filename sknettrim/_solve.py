@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from ._columns import column_norms, norm, or_one
 from ._presolve import reduce
-from ._problem import column_norms, norm
-from ._proof import OUT_OF_REACH, or_one
+from ._proof import OUT_OF_REACH
 from ._threads import Workers
 from .solvers import SOLVERS, Solution, zero
 

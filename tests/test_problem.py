@@ -9,7 +9,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from sknettrim._problem import LayerProblem, column_norms, stack_intercept
+from sknettrim._columns import column_norms
+from sknettrim._intercept import stack_intercept
+from sknettrim._problem import LayerProblem
 from sknettrim.solvers import SOLVERS
 
 seeds = st.integers(0, 2**32 - 1)

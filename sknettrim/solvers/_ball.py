@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._proof import or_one
+from .._columns import or_one
 
 
 def step_to_the_ball(square, slope, curvature, epsilon):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._problem import column_means
+from .._columns import column_means
 
 
 @dataclass

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.linalg.lapack import dpstrf
 
+from .._columns import column_squares
 from .._problem import LayerProblem
 from .._threads import Workers
 
@@ -114,7 +115,7 @@ class _Factor:
         self._pivots, self._scale = pivots - 1, scale[pivots - 1]
         self.T = np.zeros((n_inputs + 1, n_neurons))
         self.T[: self.rank] = self.solve_transposed(correlation)
-        self.unreachable = np.maximum(squares - np.einsum("ij,ij->j", self.T, self.T), 0.0)
+        self.unreachable = np.maximum(squares - column_squares(self.T), 0.0)
 
     @property
     def R(self):  # noqa: N802
@@ -132,7 +133,7 @@ class _Factor:
 
     def _moments(self, rows):
         a, y = self.centred(rows)
-        return a.T @ a, a.T @ y, np.einsum("ij,ij->j", y, y)
+        return a.T @ a, a.T @ y, column_squares(y)
 
     def solve(self, right):
         """V with R V = `right`, on as few inputs as the rank."""

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._problem import column_norms
+from .._columns import column_norms
 from ._base import Solution
 
 # Solvers of cvxpy do not agree on a name for their limit on iterations.

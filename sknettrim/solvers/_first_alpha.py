@@ -7,6 +7,7 @@ nearer. As in Newton's method, ``alpha`` is one over the multiplier.
 import numpy as np
 from sklearn.utils.extmath import safe_sparse_dot
 
+from .._columns import column_squares
 from ._base import spread
 
 # An alpha that dual point and weights agree on, to this factor.
@@ -67,7 +68,7 @@ def _of_weights(state):
         active, target = problem.active[:, some], state.target[:, some]
         D = state.A @ state.x[:, some] - target
         D *= active if problem.strict else active | (D > 0)
-        return np.einsum("ij,ij->j", D, target), np.einsum("ij,ij->j", D, D)
+        return np.einsum("ij,ij->j", D, target), column_squares(D)
 
     inner, square = state.in_batches(over)
     size = np.sum(state.penalty * np.abs(state.x), axis=0)

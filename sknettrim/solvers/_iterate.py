@@ -11,7 +11,8 @@ from itertools import chain
 
 import numpy as np
 
-from .._problem import centred, stacked, unstacked
+from .._columns import column_squares
+from .._intercept import centred, stacked, unstacked
 from .._threads import Workers
 from ._ball import shares_of_a_ball
 from ._base import Solution, spread
@@ -190,7 +191,7 @@ class Iterate:
         active = self.problem.active[rows]
         # Products with masks are fast, and a mask takes a quarter of the memory of bounds.
         a *= active | (a > 0)
-        return _squares(a * active if self.problem.strict else a)
+        return column_squares(a * active if self.problem.strict else a)
 
     def _inside(self, squares):
         """Shares of each neuron's deviation that are within the ball."""
@@ -287,15 +288,10 @@ def _factor(squares, bias):
     return np.where(known, np.clip(np.sqrt(bias * ratio), 0.2, 5.0), 1.0)
 
 
-def _squares(array):
-    """Of the columns."""
-    return np.einsum("ij,ij->j", array, array)
-
-
 def _of_residuals(found, split, change, dual):
     """Squares, for each neuron, of what :func:`_factor` wants to know of a splitting."""
     arrays = found - split, split, change, dual
-    return np.array([_squares(array) for array in arrays], dtype=np.float64)
+    return np.array([column_squares(array) for array in arrays], dtype=np.float64)
 
 
 def _ratios(primal, primal_scale, dual, dual_scale):

@@ -6,6 +6,7 @@ that is found exactly, and the objective never rises, so bad conditioning costs 
 
 import numpy as np
 
+from .._columns import column_norms
 from ._lapack import solve_positive
 
 MAX_STEPS = 60
@@ -32,7 +33,7 @@ class OneSidedLasso:
     def __init__(self, B, target, weight, active, limit):
         self.B, self.target, self.weight = B, target, weight
         self.active, self.limit = active, limit
-        self.norms = np.sqrt(np.einsum("ij,ij->j", B, B))
+        self.norms = column_norms(B)
 
     def minimise(self, x, tol):
         """Minimise from `x`, until the subgradient is within `tol` of zero, or all digits used."""

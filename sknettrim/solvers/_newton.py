@@ -20,7 +20,8 @@ from scipy.linalg import lstsq
 from sklearn.utils import gen_batches
 from sklearn.utils.extmath import safe_sparse_dot
 
-from .._problem import centred, column_norms, gather, stacked, unstacked
+from .._columns import column_norms, gather
+from .._intercept import centred, stacked, unstacked
 from .._proof import OUT_OF_REACH
 from .._threads import Workers
 from ._base import Solution

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._proof import or_one
+from .._columns import column_squares, or_one
 from ._ball import ball_error
 from ._batches import Batches
 from ._interior_point import LEAST_BARRIER, follow, nearby, solve
@@ -168,7 +168,7 @@ class Reduced:
 
         def over(rows):
             deviation = E[rows] * self.selection.charged[rows]
-            squares = np.einsum("ij,ij->j", deviation, deviation, dtype=np.float64)
+            squares = column_squares(deviation, np.float64)
             return self.iterate.A[rows].T @ deviation, squares
 
         self.gradient, self.squares = self.iterate.workers.total(over, self.iterate.rows)
@@ -233,7 +233,7 @@ class Reduced:
         squares = np.zeros(self.n_neurons)
         for rows in self.iterate.blocks:
             part = of_rows(rows)
-            squares += np.einsum("ij,ij->j", part, part, dtype=np.float64)
+            squares += column_squares(part, np.float64)
         return squares
 
     def _join(self, neurons, slopes, E):

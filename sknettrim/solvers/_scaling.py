@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from .._problem import column_norms, norm
+from .._columns import column_norms, norm
 
 
 def scaled(target, dtype):
