@@ -81,6 +81,22 @@ def test_nearly_all_small_layers_can_be_finished(name, kind):
     assert found >= 12
 
 
+@pytest.mark.parametrize(
+    ("seed", "shape", "options"),
+    [
+        (959, (8, 26, 7), {"penalize_intercept": True}),
+        (1282, (10, 30, 4), {"penalize_intercept": True}),
+        (5028, (15, 33, 5), {"per_neuron": True, "strict": False}),
+    ],
+)
+def test_bounds_that_cannot_be_met_on_the_inputs_chosen(seed, shape, options):
+    """Their multipliers double with every step, out of the range of single precision."""
+    n, p, m = shape
+    layer = random_layer(seed, n=n, p=p, m=m, epsilon=0.95, condition="correlated", **options)
+    finish(after(layer.problem(), 30, np.float32), 1e-3, 30, 2000)
+    assert trim_layer(layer.A, layer.Y, **layer.trim_arguments(0.95)).converged
+
+
 @pytest.mark.parametrize("epsilon", [0.05, 0.3, 0.7])
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
 @pytest.mark.parametrize("tol", [1e-3, 1e-5])

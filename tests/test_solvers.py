@@ -627,6 +627,15 @@ def test_gram_lasso_of_low_rank(seed, free):
     assert subgradient_error(x, B.T @ (B @ x - t), limit).max() <= 1e-7
 
 
+@pytest.mark.parametrize("limit", [1e-3, 1e3])
+@pytest.mark.parametrize("start", [1.0, 1e6])
+def test_gram_lasso_without_curvature(limit, start):
+    """Of a column that is zero on all rows that count, the step to zero is without end."""
+    hessian, linear = np.diag([2.0, 0.0]), np.array([-4 * limit, 0.0])
+    lasso, tol = GramLasso(hessian, linear, np.full(2, limit)), np.full(2, 1e-9)
+    np.testing.assert_allclose(lasso.minimise(np.array([0.0, start]), tol), [1.5 * limit, 0])
+
+
 @given(seed=random_state, free=st.booleans(), shape=st.sampled_from([(40, 6), (12, 20)]))
 @settings(max_examples=40)
 def test_one_sided_lasso_is_optimal(seed, free, shape):

@@ -168,6 +168,7 @@ class Steps:
             point.pull[inputs], point.pull_change[inputs] = d[:, 1], change[:, 1]
             point.pull_rise[rows] = rise[:, 1]
 
+    @np.errstate(all="ignore")
     def next_move(self):
         """How the multipliers move, and whether the balls were met before."""
         if self.epsilon is None:

@@ -152,14 +152,15 @@ class GramLasso:
             P = np.flatnonzero(support | entering)
             step = np.zeros_like(slope)
             step[P] = solve_spd(self.hessian[np.ix_(P, P)], -slope[P])
-            keeping = entering & (step * slope < 0)
+            # Steps without curvature are out of the range of products.
+            keeping = entering & (np.sign(step) * slope < 0)
             if np.array_equal(keeping, entering) or np.array_equal(entering, steepest):
                 return step
             entering = keeping if keeping.any() else steepest
 
     def _go(self, x, gradient, step):
         """The best point on the way, and whether it is the end; `x` itself if none is better."""
-        crossing = (x * (x + step) < 0) & (self.limit > 0)
+        crossing = (np.sign(x) * (x + step) < 0) & (self.limit > 0)
         ends = [np.where(crossing, 0.0, x + step)]
         # The first zero on the way is certainly better, that of half of them often, too.
         at = np.where(crossing, np.abs(x), np.inf) / np.where(crossing, np.abs(step), 1.0)
@@ -224,7 +225,7 @@ def _line_search(x, step, limit, slope, curvature, kinks):
     slope += np.dot(limit, np.where(x != 0, np.sign(x) * step, np.abs(step)))
     if slope >= 0:
         return x
-    crossing = np.flatnonzero((x * step < 0) & (limit > 0))
+    crossing = np.flatnonzero((np.sign(x) * step < 0) & (limit > 0))
     at = -x[crossing] / step[crossing]
     jump = 2 * limit[crossing] * np.abs(step[crossing])
     own = at, jump, np.zeros(len(crossing))

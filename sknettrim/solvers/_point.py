@@ -110,6 +110,11 @@ class Point:
         """What a neuron adds to the square of its ball."""
         return self.square + np.sum(self.leak**2, axis=1)
 
+    def bounded(self, largest):
+        """Whose multipliers are: where bounds cannot be met together, they grow without end."""
+        of_rows = np.all(self.row_multiplier * self.has_row < largest, axis=1)
+        return of_rows & (self.multiplier < largest)
+
     def stay(self, neurons):
         """Let some neurons not follow the multiplier."""
         for pull in (self.pull, self.pull_change, self.pull_rise):

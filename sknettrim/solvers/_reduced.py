@@ -63,8 +63,9 @@ class Reduced:
         They start around the present weights. Neurons that share a ball are solved together, if
         there is room for their matrices; else a first group, of neurons of all sizes, finds the
         multiplier of the ball from its share of it, or it is given where others have settled; and
-        all follow it to where the ball is met. Returns the most steps that a neuron took, and the
-        error of the ball, or the median of the balls'.
+        all follow it to where the ball is met. Who has no solution stays where it was. Returns the
+        most steps that a neuron took, and the error of the ball, or the median of the balls':
+        infinite without a solution.
         """
         self._appraise()
         self._renew(changed)
@@ -74,6 +75,7 @@ class Reduced:
         least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
         together = len(groups) == 1 and batches.room_beside(groups[0], others)
         n_iter, given = 0, not together and len(others) > 0
+        lost = np.zeros(self.n_neurons, dtype=bool)
         for group in groups:
             members, epsilon = np.concatenate(group), None
             if self.separate:
@@ -92,14 +94,18 @@ class Reduced:
                 workers=self.iterate.workers,
             )
             n_iter = max(n_iter, steps)
-            point.put(members, part, slice(None))
+            found = part.bounded(np.sqrt(np.finfo(self.iterate.A.dtype).max))
+            lost[members[~found]] = True
+            point.put(members[found], part, found)
             if not self.separate:
                 point.multiplier[:] = part.multiplier[0]
         if not (self.separate or together):
             follow(point, self.epsilon)
+        point.settled_at[lost] = np.nan
         self.multiplier = point.multiplier.copy() if self.separate else point.multiplier[0]
         square = point.whole_square if self.separate else point.whole_square.sum()
-        return n_iter, np.median(ball_error(square, self.epsilon))
+        error = np.where(lost, np.inf, ball_error(square, self.epsilon))
+        return n_iter, np.median(error) if self.separate else error.max()
 
     def _share_of_ball(self, neurons):
         """What some neurons take of the ball that all share; of one that is empty, theirs."""
