@@ -97,7 +97,7 @@ def test_bounds_that_cannot_be_met_on_the_inputs_chosen(seed, shape, options):
     assert trim_layer(layer.A, layer.Y, **layer.trim_arguments(0.95)).converged
 
 
-@pytest.mark.parametrize("epsilon", [0.05, 0.3, 0.7])
+@pytest.mark.parametrize("epsilon", [0.05, 0.7])
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
 @pytest.mark.parametrize("tol", [1e-3, 1e-5])
 def test_the_same_result_in_a_fraction_of_the_iterations(tol, epsilon_per, epsilon, monkeypatch):

@@ -310,8 +310,7 @@ def test_of_equal_inputs_the_first_is_left_wherever_they_are(storage, dtype, ord
         np.testing.assert_array_equal(np.flatnonzero(~left), [second])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize(("storage", "dtype"), [("dense", np.float32), ("csr", np.float64)])
 @pytest.mark.parametrize("epsilon", [0.1, 0.5])
 @pytest.mark.parametrize("inactive", INACTIVE)
 def test_constant_inputs_are_left_to_the_intercept(inactive, epsilon, storage, dtype):

@@ -54,6 +54,7 @@ def test_a_fitted_mlp_is_pruned_and_left_as_it_was(task, scheme, inactive, no_tr
     assert trim.score(X, y) == pytest.approx(metric(y, trim.predict(X)))
 
 
+@pytest.mark.parametrize("task", ["multiclass", "many outputs"], indirect=True)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("epsilon_per", ["layer", "neuron"])
 def test_epsilon_zero_keeps_the_outputs(task, scheme, epsilon_per):

@@ -306,7 +306,7 @@ def test_an_impossible_program_is_an_error_of_the_conic_solver():
         trim_layer(A, Y, epsilon=0, solver="cvxpy")
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_an_impossible_program_does_not_converge(program, seed):
     """Targets that have nothing to do with the inputs: said in one warning, and no other."""
     layer = random_layer(seed, n=60, p=10, m=4, **program)
