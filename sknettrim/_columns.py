@@ -1,4 +1,4 @@
-"""Norms, means and choices of columns, dense or sparse, of any magnitude."""
+"""Norms, means and choices of columns, dense or sparse, and what errors are relative to."""
 
 import numpy as np
 from scipy import sparse
