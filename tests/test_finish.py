@@ -19,6 +19,7 @@ from sknettrim._solve import as_start, solve_layer
 from sknettrim._threads import Workers
 from sknettrim.solvers import SOLVERS
 from sknettrim.solvers import _admm as admm
+from sknettrim.solvers import _finish as finish_module
 from sknettrim.solvers._ball import ball_error
 from sknettrim.solvers._batches import Batches
 from sknettrim.solvers._finish import MAX_ROUNDS, Finish, finish
@@ -95,6 +96,16 @@ def test_bounds_that_cannot_be_met_on_the_inputs_chosen(seed, shape, options):
     layer = random_layer(seed, n=n, p=p, m=m, epsilon=0.95, condition="correlated", **options)
     finish(after(layer.problem(), 30, np.float32), 1e-3, 30, 2000)
     assert trim_layer(layer.A, layer.Y, **layer.trim_arguments(0.95)).converged
+
+
+def test_neurons_that_need_no_weights():
+    """A ball that the intercept alone meets has no multiplier, however often that is halved."""
+    options = {"per_neuron": True, "strict": False, "condition": "six orders"}
+    layer = random_layer(7000990, n=18, p=31, m=3, epsilon=0.95, **options)
+    finish(after(layer.problem(), 30, np.float32), 1e-3, 30, 2000)
+    result = trim_layer(layer.A, layer.Y, **layer.trim_arguments(0.95))
+    assert result.converged
+    assert not result.coef.any()
 
 
 @pytest.mark.parametrize("epsilon", [0.05, 0.7])
@@ -214,7 +225,7 @@ def test_rounds_that_only_lack_digits_say_so():
 def test_neurons_that_only_lack_digits_are_left_over():
     A, Z = made_layer("nearly equal", 1500, 100, 20)
     Y = np.maximum(Z, 0)
-    problem = LayerProblem(A, Y, 0.005 * np.linalg.norm(Y, axis=0))
+    problem = LayerProblem(A, Y, 0.002 * np.linalg.norm(Y, axis=0))
     solution, *_ = finish(after(problem, 60, np.float32), 1e-3, 60, 2000)
     unproven = problem.dual_point(solution.Xi).unproven(solution.U, solution.c, 1e-3)
     assert 1 < np.count_nonzero(unproven) <= 0.5 * len(unproven)
@@ -275,6 +286,92 @@ def test_a_proof_that_fails_is_not_the_end(monkeypatch):
     assert asked == [0, 1]
     assert again.n_iter > once.n_iter
     np.testing.assert_allclose(again.U, once.U, atol=0.02 * np.abs(once.U).max())
+
+
+def spectra(seed, n=500, p=80, m=20):
+    """Overlapping peaks of few substances, and neurons that fire on a half to a few of the rows."""
+    rng = np.random.default_rng(seed)
+    distance = np.linspace(0, 1, p) - rng.random((6, 1))
+    peaks = np.exp(-((distance / rng.uniform(0.01, 0.1, (6, 1))) ** 2))
+    A = rng.gamma(2, 1, (n, 6)) @ peaks + 0.01 * rng.standard_normal((n, p))
+    Z = (A - A.mean(axis=0)) @ rng.standard_normal((p, m))
+    return A, np.maximum(Z / Z.std(axis=0) - np.linspace(0, 1.5, m), 0)
+
+
+def test_starts_that_are_far_off_take_few_steps():
+    """They begin as far from their bounds as they are off: near these, steps are short."""
+    n_iter = 0
+    for seed in range(3):
+        A, Y = spectra(seed)
+        for inactive in ("strict", "budget"):
+            result = trim_layer(A, Y, epsilon=0.02, epsilon_per="neuron", inactive=inactive)
+            assert result.converged
+            n_iter += result.n_iter
+    # About 700, and 1,000 from where all are equally near to their bounds.
+    assert n_iter < 850
+
+
+@pytest.mark.parametrize("leaky", [False, True])
+def test_starts_are_as_far_from_their_bounds_as_they_are_off(leaky):
+    point = Point(np.array([4, 4, 4]), np.array([2, 2, 2]), np.ones(12), leaky)
+    point.multiplier[:] = 2.0
+    point.excess[point.has_row] = -1.0
+    inside = np.array([0.4, -0.4, 0.1, -0.1])
+    # Slopes within the penalty, beyond it by a tenth, and far beyond.
+    point.gradient[:, :4] = [inside, [0.55, -0.55, 0.55, -0.55], 100 * inside]
+    worth = np.array([1.0, 10.0, 100.0])
+    point.centre(slice(None), np.zeros_like(point.weights), worth)
+    product = point.p * (point.reach + point.slope)
+    np.testing.assert_allclose(product[:, 0] * point.count, worth * [0.001, 0.05, 0.5])
+
+
+def test_rows_that_leak_count_in_what_a_start_is_off_by():
+    """Those that have just joined have no multipliers yet, but get those that go with leaks."""
+    point = Point(np.array([4]), np.array([3]), np.ones(4), leaky=True)
+    point.multiplier[:] = 7.0
+    point.excess[0, :3] = -2.0, 0.0, 3.0
+    point.row_multiplier[0, :3] = 0.0
+    expected = point.row_start[0, :3]
+    np.testing.assert_array_equal(expected, [0.0, 0.0, 21.0])
+    point.centre(slice(None), np.zeros_like(point.weights), np.array([1e-9]))
+    np.testing.assert_allclose(point.row_multiplier[0, :3], expected, atol=1e-4)
+
+
+def test_neurons_out_of_range_do_not_take_the_digits_of_others():
+    """What is small enough for a neuron with its own ball has nothing to do with the others."""
+    A, Y = spectra(1)
+    layer = Reduced(after(LayerProblem(A, Y, 0.2 * np.linalg.norm(Y, axis=0)), 60))
+    layer.begin()
+    layer.multiplier[0] *= 1e15
+    layer.solve(np.arange(Y.shape[1]), 3e-4, 60)
+    others = layer.point.settled_at[1:]
+    assert np.isfinite(others).mean() > 0.9
+
+
+def test_neurons_that_are_proven_are_not_solved_again(monkeypatch):
+    """Where estimates in single precision say that they lack something."""
+    A, Z = made_layer("nearly equal", 1500, 100, 40)
+    Y = np.maximum(Z, 0)
+    problem = LayerProblem(A, Y, 0.005 * np.linalg.norm(Y, axis=0))
+    solve_some, proven, solved_again = Reduced.solve, [], []
+
+    def prove(problem, solution, tol):
+        unproven = unproven_of(problem, solution, tol)
+        proven.append(np.setdiff1d(np.arange(len(solution.c)), unproven))
+        return unproven
+
+    def note(layer, changed, *limits):
+        if proven:
+            resting = layer.resting(proven[-1])
+            solved_again.append(np.intersect1d(proven.pop()[resting], changed))
+        return solve_some(layer, changed, *limits)
+
+    unproven_of = finish_module._unproven
+    monkeypatch.setattr(finish_module, "_unproven", prove)
+    monkeypatch.setattr(Reduced, "solve", note)
+    finish(after(problem, 60, np.float32), 1e-3, 60, 2000)
+    assert solved_again
+    assert not any(len(neurons) for neurons in solved_again)
 
 
 @pytest.mark.parametrize("n_iter", [20, 50])
@@ -640,7 +737,7 @@ def test_the_interior_point_is_optimal(seed, separate, moved, leaky):
     point.excess[point.has_row] = (A @ W).T[Y.T == 0]
     point.row_multiplier[point.has_row] = 0.0
     point.multiplier[:] = 1 / np.max(epsilon)
-    point.centre(slice(None), np.zeros_like(point.weights), 0.02 * size)
+    point.centre(slice(None), np.zeros_like(point.weights), 20 * size)
     point.multiplier[:] = 1 / np.asarray(epsilon)
     goal = 1e-7
     options = {"goal": goal, "least": np.full(m, 0.3 * goal * size.sum() / m)}

@@ -22,6 +22,9 @@ OFF_TRACK = 0.1
 # Share of the error that a round may leave where nothing has joined: beyond it, what is missing are
 # digits.
 STALLED = 0.5
+# Share of the neurons to solve again, each with its own ball, that miss nothing: beyond it, proofs
+# may know better.
+RESTING = 0.5
 # Share of neurons with balls of their own that may be left over, and the error of all where they
 # do not lack too much; and the share where more rounds do not help.
 FEW, NEARLY, MOST = 0.05, 2.0, 0.5
@@ -83,22 +86,26 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
         if verbose > 1:
             print(f"  interior point {n_iter:4d}: {len(changed)} neurons are not optimal")
         most = FEW * len(everyone) if layer.separate and error <= NEARLY * tol else 0
-        if len(changed) <= most or error <= tol:
+        mostly_at_rest = np.count_nonzero(layer.resting(changed)) > RESTING * len(changed)
+        if len(changed) <= most or error <= tol or (layer.separate and mostly_at_rest):
             solution = layer.solution(n_iter)
             unproven = _unproven(layer.iterate.problem, solution, tol)
             if len(unproven) <= most:
                 return Finish(solution, n_iter)
             # As large as the responses.
             del solution
-            if len(changed) <= most:
+            if len(np.intersect1d(changed, unproven)) <= most:
                 # Weights that ought to be zero, and are not small enough to be left out; or
                 # rounding errors of their matrices: those of the next count from the point reached.
-                changed, goal = np.union1d(changed, unproven), SHARPER * goal
-        elif layer.at_rest(changed) and error > STALLED * last:
+                changed, goal = unproven, SHARPER * goal
+                continue
+            if layer.separate:
+                # Estimates know no more digits than the iterate.
+                changed = np.union1d(changed[~layer.resting(changed)], unproven)
+        if layer.resting(changed).all() and error > STALLED * last:
             stalled = True
             break
-        else:
-            last = error
+        last = error
     return Finish(_left_over(layer, tol, n_iter), n_iter, stalled)
 
 

@@ -14,8 +14,10 @@ from sklearn.utils import gen_batches
 
 from ._ball import ball_error, step_to_the_ball
 
-# The least complementarity that is aimed at, relative to the goal and to what a neuron is worth.
+# The least complementarity that is aimed at, relative to the goal and to what a neuron is worth:
+# where neurons share a ball, and where each has to be proven.
 LEAST_BARRIER = 0.3
+LEAST_BARRIER_ALONE = 0.1
 # Relative to the goal, what a neuron may miss of dual feasibility before its last step.
 SETTLED = 10.0
 # Complementarity that a first step aims at, relative to where it starts, and the least later.

@@ -12,6 +12,11 @@ from ._newton_system import fast_order
 
 # Relative to the mean weight, where a slope leaves all the room there is.
 SUPPORT = 0.3
+# Complementarity of a neuron's start, relative to what it is worth: half of what its slopes exceed
+# their penalties by, within bounds. With less than it is off, it would hardly get away from its
+# bounds; with more, it goes a long way back.
+BARRIER_OF_SLOPES = 0.5
+BARRIERS = 0.001, 0.5
 # What arrays hold where a neuron has no input or row: such that there is no influence.
 OF_INPUTS = {"p": 1.0, "q": 1.0} | dict.fromkeys(
     ("slope", "gradient", "weights", "pull", "pull_change"), 0.0
@@ -106,6 +111,13 @@ class Point:
         return self.leak_rate * self.row_multiplier if self.leaky else self.leak_rate
 
     @property
+    def row_start(self):
+        """Multipliers of rows, about as :meth:`centre` leaves them."""
+        if not self.leaky:
+            return self.row_multiplier
+        return self.multiplier[:, None] * np.maximum(self.excess, 0)
+
+    @property
     def whole_square(self):
         """What a neuron adds to the square of its ball."""
         return self.square + np.sum(self.leak**2, axis=1)
@@ -120,7 +132,7 @@ class Point:
         for pull in (self.pull, self.pull_change, self.pull_rise):
             pull[neurons] = 0.0
 
-    def centre(self, neurons, slope_of_rows, complementarity):
+    def centre(self, neurons, slope_of_rows, worth):
         """Move some neurons inside their bounds, near their weights and multipliers.
 
         Parameters
@@ -128,13 +140,14 @@ class Point:
         neurons : slice of length k
         slope_of_rows : ndarray of shape (k, room)
             What the multipliers of rows contribute to the slopes.
-        complementarity : ndarray of shape (k,)
-            Of the point, about: the larger, the farther from its bounds.
+        worth : ndarray of shape (k,)
+            Of the neurons, in the objective and the ball.
         """
         has_row, penalty = self.has_row[neurons], self.penalty[neurons]
         n_inputs, n_rows = self.n_inputs[neurons], self.n_rows[neurons]
-        barrier = (complementarity / (2 * n_inputs + n_rows))[:, None]
         slope = self.multiplier[neurons, None] * self.gradient[neurons] + slope_of_rows
+        complementarity = worth * np.clip(BARRIER_OF_SLOPES * self._off(neurons, slope), *BARRIERS)
+        barrier = (complementarity / (2 * n_inputs + n_rows))[:, None]
         split = _split(penalty, self.weights[neurons], slope, barrier)
         self.p[neurons], self.q[neurons], self.slope[neurons] = split
         excess = has_row * self.excess[neurons]
@@ -147,6 +160,11 @@ class Point:
         self.slack[neurons] = np.where(has_row, slack, 1.0)
         self.row_multiplier[neurons] = np.where(has_row, multiplier, 1.0)
         self.settled_at[neurons] = np.nan
+
+    def _off(self, neurons, slope):
+        """What slopes exceed their penalties by: the root of the mean square, relative."""
+        beyond = np.maximum(np.abs(slope) / self.reach[neurons] - 1, 0) * self.has_input[neurons]
+        return np.sqrt(np.einsum("ij,ij->i", beyond, beyond) / self.n_inputs[neurons])
 
     @property
     def support(self):

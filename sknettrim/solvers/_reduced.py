@@ -5,17 +5,13 @@ import numpy as np
 from .._columns import column_squares, or_one
 from ._ball import ball_error
 from ._batches import Batches
-from ._interior_point import LEAST_BARRIER, follow, nearby, solve
+from ._interior_point import LEAST_BARRIER, LEAST_BARRIER_ALONE, follow, nearby, solve
 from ._point import Point
 from ._price import price
 from ._selection import Selection
 
 # What neurons may miss together and are not solved again, relative to the tolerance.
 FORGIVEN = 0.25
-# Complementarity of a neuron's start, relative to what it is worth: of a new one, and of one that
-# lacks nothing but the right multiplier.
-FIRST_BARRIER = 0.02
-LATER_BARRIER = 0.001
 
 
 class Reduced:
@@ -72,7 +68,7 @@ class Reduced:
         point, others = self.point, self._others(changed)
         batches = Batches(self.iterate, *self.selection.counts())
         groups = batches.groups(changed)
-        least = LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
+        least = self._least(goal)
         together = len(groups) == 1 and batches.room_beside(groups[0], others)
         n_iter, given = 0, not together and len(others) > 0
         lost = np.zeros(self.n_neurons, dtype=bool)
@@ -107,6 +103,12 @@ class Reduced:
         error = np.where(lost, np.inf, ball_error(square, self.epsilon))
         return n_iter, np.median(error) if self.separate else error.max()
 
+    def _least(self, goal):
+        """Complementarity that is small enough: of all together, or of each, to be proven alone."""
+        if self.separate:
+            return LEAST_BARRIER_ALONE * goal * self.worth
+        return LEAST_BARRIER * goal * self.size * (self.worth / self.worth.sum())
+
     def _share_of_ball(self, neurons):
         """What some neurons take of the ball that all share; of one that is empty, theirs."""
         squares = self.whole_squares if self.whole_squares.any() else np.ones(self.n_neurons)
@@ -116,9 +118,9 @@ class Reduced:
         """Of a step of some neurons."""
         return price(*self.selection.counts()[:, neurons])
 
-    def at_rest(self, neurons):
-        """Whether all are optimal for what is chosen of them, and some miss nothing else."""
-        return np.isfinite(self.point.settled_at).all() and self.complete[neurons].all()
+    def resting(self, neurons):
+        """Which of some neurons are optimal for what is chosen of them, and miss nothing else."""
+        return np.isfinite(self.point.settled_at[neurons]) & self.complete[neurons]
 
     def _appraise(self):
         """What neurons are worth in the objective and the ball, and the objective."""
@@ -149,14 +151,13 @@ class Reduced:
         places = np.split(np.arange(ends[-1]), ends[:-1])
         systems = self.iterate.workers.map(self.selection.system, batches, places)
         slopes = np.zeros((ends[-1], point.weights.shape[1]))
-        multipliers = (point.row_multiplier * point.has_row).astype(self.iterate.A.dtype)
+        multipliers = (point.row_start * point.has_row).astype(self.iterate.A.dtype)
         for system in systems:
             n_rows, n_inputs = system.normals.shape[1:]
             sums = system.combine(multipliers[system.neurons, None, :n_rows])
             slopes[system.neurons, :n_inputs] = sums[:, 0]
-        solved = members[: ends[-1]]
-        share = np.where(self.complete[solved], LATER_BARRIER, FIRST_BARRIER)
-        point.centre(slice(ends[-1]), slopes, share * self.worth[solved])
+        solved = slice(ends[-1])
+        point.centre(solved, slopes, self.worth[members[solved]])
         return systems
 
     def _exceed(self):
@@ -199,7 +200,8 @@ class Reduced:
         if self.leaky:
             losses, leaks = losses + self._losses_of(leaks, sizes), np.zeros_like(leaks)
         wrong = self._wrong(losses, sizes, leaks, FORGIVEN * tol)
-        error = max(losses.sum() / sizes.sum(), np.sqrt(leaks.sum() / self.target_squares.sum()))
+        leaking = np.sqrt(leaks.sum() / self.target_squares.sum())
+        error = max(losses.sum() / or_one(sizes.sum()), leaking)
         self._join(wrong, slopes, E)
         return self._unsolved(wrong, goal), error
 
