@@ -23,6 +23,7 @@ from benchmarks._data import made_layer
 from sknettrim import NetTrim, trim_layer
 from sknettrim._network import Network
 from sknettrim._presolve import reduce
+from sknettrim._problem import LayerProblem
 from sknettrim._solve import solve_layer, warn_unless_converged
 from sknettrim.solvers import SOLVERS, _progress, zero
 from sknettrim.solvers import _admm as admm
@@ -381,7 +382,7 @@ def rarely_firing(n=1500, p=60, m=40):
     return A, np.maximum(S - np.linspace(0, 2.5, m), 0)
 
 
-@pytest.mark.parametrize(("inactive", "epsilon"), [("strict", 0.05), ("budget", 0.1)])
+@pytest.mark.parametrize(("inactive", "epsilon"), [("strict", 0.2), ("budget", 0.1)])
 def test_neurons_that_are_proven_do_not_wait_for_the_others(inactive, epsilon, monkeypatch):
     A, Y = rarely_firing()
     options = {"epsilon": epsilon, "epsilon_per": "neuron", "inactive": inactive}
@@ -432,6 +433,37 @@ def test_newtons_method_needs_no_good_multipliers_where_weights_are(per_neuron, 
     found = newton.refine(problem, replace(start, n_iter=0), tol=1e-3, max_iter=100)
     assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
     assert found.n_iter <= 3 + 3 * (strict and scale == 0)
+
+
+def test_newtons_method_forgets_a_dual_point_that_proves_nothing_where_a_ball_is_a_point():
+    """What such a point has too much of no inputs see, and would stay for good."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((40, 5))
+    W = rng.standard_normal((5, 3))
+    Y = A @ W + 20
+    problem = LayerProblem(A, Y, 1e-8 * np.linalg.norm(Y, axis=0))
+    seen = np.column_stack([A, np.ones(len(A))])
+    Xi = rng.standard_normal(Y.shape)
+    Xi -= seen @ np.linalg.lstsq(seen, Xi)[0]
+    start = replace(zero(problem), U=W, c=np.full(3, 20.0), Xi=1e7 * Xi)
+    found = newton.refine(problem, start, tol=1e-3, max_iter=60)
+    assert problem.certify(found.U, found.c, found.Xi).error() <= 1e-3
+
+
+@pytest.mark.parametrize("small", [0.0, np.inf])
+def test_few_neurons_are_left_to_newtons_method_if_they_are_small(small, monkeypatch):
+    A, Y = rarely_firing()
+    refine, left = admm.refine, []
+
+    def note(problem, *arguments, **options):
+        left.append(problem.shape[1])
+        return refine(problem, *arguments, **options)
+
+    monkeypatch.setattr(admm, "refine", note)
+    monkeypatch.setattr(admm, "SMALL_HESSIAN", small)
+    result = trim_layer(A, Y, epsilon=0.1, epsilon_per="neuron", inactive="budget")
+    assert result.converged
+    assert bool(left) == (small > 0)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

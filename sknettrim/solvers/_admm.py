@@ -31,8 +31,8 @@ FINISH_AFTER = 40, 20
 # Iterations after which neurons that are proven are left alone, and growth until the next time.
 APART_AFTER = 40
 APART_GROWTH = 1.5
-# So few neurons are left to Newton's method.
-FEW_NEURONS = 16
+# So few neurons are left to Newton's method, if a Hessian takes no more multiplications than this.
+FEW_NEURONS, SMALL_HESSIAN = 16, 3e8
 # Single precision is asked for no more than this.
 SINGLE_PRECISION_TOL = 1e-4
 
@@ -103,7 +103,9 @@ def _solve_rest(problem, reached, rest, tol, max_iter, verbose):
     """Solve for some neurons that have a ball each, on their own, from the point reached."""
     part = problem.columns(rest)
     start = replace(reached.columns(rest), n_iter=0)
-    solve = _solve if np.count_nonzero(rest) > FEW_NEURONS else _refine
+    n_rows, n_inputs = part.A.shape
+    small = np.count_nonzero(rest) <= FEW_NEURONS and n_rows * n_inputs**2 <= SMALL_HESSIAN
+    solve = _refine if small else _solve
     found = solve(part, tol, max_iter - reached.n_iter, start, verbose)
     reached.U[:, rest], reached.c[rest], reached.Xi[:, rest] = found.U, found.c, found.Xi
     return replace(reached, n_iter=reached.n_iter + found.n_iter)

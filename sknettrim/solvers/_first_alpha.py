@@ -29,15 +29,19 @@ def first_alpha(state, start):
     -------
     alpha : ndarray of shape (m,)
     scale : ndarray of shape (m,)
-        Of the dual point, to go with it.
+        Of the dual point, to go with it; zero where it had better be forgotten.
     """
     of_weights, of_dual = _of_weights(state), _of_dual(state.problem, start.Xi)
-    believed = (of_dual > 0) & _proves(state.problem, start)
+    proves = _proves(state.problem, start)
+    # All of it is kept where a ball is a point, and what proves nothing may never get smaller.
+    dropped = state.exact & ~proves
+    of_dual = np.where(dropped, 0.0, of_dual)
+    believed = (of_dual > 0) & proves
     unknown = np.where(believed, of_dual, _of_first_weight(state) / 2)
     alpha = np.where(of_weights > 0, of_weights, unknown)
     agrees = (alpha < AGREEMENT * of_dual) & (of_dual < AGREEMENT * alpha)
     alpha = np.where((of_dual > 0) & (agrees | state.exact), of_dual, alpha)
-    return alpha, np.where(of_dual > 0, of_dual / alpha, 1.0)
+    return alpha, np.where(of_dual > 0, of_dual / alpha, np.where(dropped, 0.0, 1.0))
 
 
 def _proves(problem, start):
