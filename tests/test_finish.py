@@ -374,6 +374,21 @@ def test_neurons_that_are_proven_are_not_solved_again(monkeypatch):
     assert not any(len(neurons) for neurons in solved_again)
 
 
+@pytest.mark.parametrize("inactive", ["strict", "budget"])
+@pytest.mark.parametrize("steps", [3, 60])
+def test_neurons_that_have_not_settled_are_not_left_over(steps, inactive):
+    """They may have run away, and would be a bad start for what comes next."""
+    A, Y = spectra(0)
+    epsilon = 0.4 * np.linalg.norm(Y, axis=0)
+    layer = Reduced(after(LayerProblem(A, Y, epsilon, inactive=inactive), 40))
+    layer.begin()
+    layer.solve(np.arange(Y.shape[1]), 3e-4, steps)
+    layer.extend(1e-3, 5e-5)
+    settled = np.isfinite(layer.point.settled_at).all()
+    assert settled == (steps == 60)
+    assert (finish_module._left_over(layer, 1e9, 40) is not None) == settled
+
+
 @pytest.mark.parametrize("n_iter", [20, 50])
 @pytest.mark.parametrize("epsilon", [0.01, 0.02])
 def test_a_start_far_outside_a_small_ball_gets_there(epsilon, n_iter):

@@ -111,9 +111,8 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
 
 def _left_over(layer, tol, n_iter):
     """Where more rounds do not help: a solution with few enough neurons left over, or None."""
-    astray = np.isnan(layer.point.settled_at).any()
-    # For strict neurons that have not settled ADMM is sooner.
-    if not layer.separate or (astray and not layer.leaky):
+    # One that has not settled may have run away, and is no start for another method.
+    if not layer.separate or np.isnan(layer.point.settled_at).any():
         return None
     solution = layer.solution(n_iter)
     unproven = _unproven(layer.iterate.problem, solution, tol)
