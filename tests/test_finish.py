@@ -374,6 +374,36 @@ def test_neurons_that_are_proven_are_not_solved_again(monkeypatch):
     assert not any(len(neurons) for neurons in solved_again)
 
 
+def test_neurons_that_something_has_joined_are_solved_though_proven(monkeypatch):
+    """There is no multiplier yet of a row that has just joined."""
+    A, Y = spectra(0)
+    problem = LayerProblem(A, Y, 0.1 * np.linalg.norm(Y, axis=0), inactive="budget")
+    extend, solve_some, joined, again = Reduced.extend, Reduced.solve, [], []
+
+    def note_joined(layer, *goals):
+        changed, error = extend(layer, *goals)
+        joined.append(changed[~layer.resting(changed)])
+        return changed, error
+
+    def note_solved(layer, changed, *limits):
+        again.append(changed)
+        return solve_some(layer, changed, *limits)
+
+    monkeypatch.setattr(Reduced, "extend", note_joined)
+    monkeypatch.setattr(Reduced, "solve", note_solved)
+    monkeypatch.setattr(finish_module, "RESTING", -1)
+    monkeypatch.setattr(finish_module, "FEW", 0)
+
+    def one_that_seemed_right(*_):
+        return np.setdiff1d(np.arange(Y.shape[1]), joined[-1])[:1]
+
+    monkeypatch.setattr(finish_module, "_unproven", one_that_seemed_right)
+    finish(after(problem, 40), 1e-3, 40, 2000)
+    assert any(len(neurons) for neurons in joined[:-1])
+    for neurons, solved in zip(joined, again[1:], strict=False):
+        assert np.isin(neurons, solved).all()
+
+
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
 @pytest.mark.parametrize("steps", [3, 60])
 def test_neurons_that_have_not_settled_are_not_left_over(steps, inactive):

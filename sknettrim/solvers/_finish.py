@@ -94,14 +94,16 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
                 return Finish(solution, n_iter)
             # As large as the responses.
             del solution
-            if len(np.intersect1d(changed, unproven)) <= most:
+            few = len(np.intersect1d(changed, unproven)) <= most
+            if few or layer.separate:
+                # Estimates know no more digits than the iterate; whom something has joined is to
+                # be solved in any case.
+                changed = np.union1d(changed[~layer.resting(changed)], unproven)
+            if few:
                 # Weights that ought to be zero, and are not small enough to be left out; or
                 # rounding errors of their matrices: those of the next count from the point reached.
-                changed, goal = unproven, SHARPER * goal
+                goal = SHARPER * goal
                 continue
-            if layer.separate:
-                # Estimates know no more digits than the iterate.
-                changed = np.union1d(changed[~layer.resting(changed)], unproven)
         if layer.resting(changed).all() and error > STALLED * last:
             stalled = True
             break
