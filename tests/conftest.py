@@ -11,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from threadpoolctl import threadpool_limits
 
+from sknettrim.solvers import _admm as admm
+
 # The same examples in each run, so that it fails for nothing but what was changed. To look for
 # others: pytest --hypothesis-profile exploring
 settings.register_profile("exploring", deadline=None)
@@ -118,3 +120,16 @@ def no_training():
     """No MLP may be trained during the test."""
     with refused_training():
         yield
+
+
+@pytest.fixture
+def left_to_newton(monkeypatch):
+    """How many neurons the default solver leaves to Newton's method, each time that it does."""
+    refine, left = admm.refine, []
+
+    def note(problem, *arguments, **options):
+        left.append(problem.shape[1])
+        return refine(problem, *arguments, **options)
+
+    monkeypatch.setattr(admm, "refine", note)
+    return left

@@ -451,19 +451,14 @@ def test_newtons_method_forgets_a_dual_point_that_proves_nothing_where_a_ball_is
 
 
 @pytest.mark.parametrize("small", [0.0, np.inf])
-def test_few_neurons_are_left_to_newtons_method_if_they_are_small(small, monkeypatch):
+def test_few_neurons_are_left_to_newtons_method_if_they_are_small(
+    small, left_to_newton, monkeypatch
+):
     A, Y = rarely_firing()
-    refine, left = admm.refine, []
-
-    def note(problem, *arguments, **options):
-        left.append(problem.shape[1])
-        return refine(problem, *arguments, **options)
-
-    monkeypatch.setattr(admm, "refine", note)
     monkeypatch.setattr(admm, "SMALL_HESSIAN", small)
     result = trim_layer(A, Y, epsilon=0.1, epsilon_per="neuron", inactive="budget")
     assert result.converged
-    assert bool(left) == (small > 0)
+    assert bool(left_to_newton) == (small > 0)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -488,22 +483,15 @@ def test_newtons_method_does_not_wait_for_digits_that_are_used_up(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_slow_neurons_do_not_take_the_others_to_newton(monkeypatch):
+def test_slow_neurons_do_not_take_the_others_to_newton(left_to_newton, monkeypatch):
     """Some that hardly ever fire rule the residuals of all, and make the whole layer seem slow."""
     X, y = load_diabetes(return_X_y=True)
     X = StandardScaler().fit_transform(X)
     mlp = MLPRegressor(random_state=0).fit(X, y)
     Y = np.maximum(X @ mlp.coefs_[0] + mlp.intercepts_[0], 0)
-    visited, refine = [], admm.refine
-
-    def note(problem, *arguments, **options):
-        visited.append(problem.shape[1])
-        return refine(problem, *arguments, **options)
-
-    monkeypatch.setattr(admm, "refine", note)
     monkeypatch.setattr(admm, "worthwhile", lambda *_: False)
     assert trim_layer(X, Y, epsilon=0.05, epsilon_per="neuron").converged
-    assert max(visited) <= Y.shape[1] // 2
+    assert max(left_to_newton) <= Y.shape[1] // 2
 
 
 @pytest.mark.parametrize("inactive", ["strict", "budget"])
