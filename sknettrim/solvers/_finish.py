@@ -69,8 +69,8 @@ def finish(iterate, tol, n_iter, max_iter, verbose=0):
 
 def _in_rounds(layer, tol, n_iter, max_iter, verbose):
     """Solve what is left of the layer, until nothing else matters."""
-    everyone = changed = np.arange(layer.n_neurons)
-    affordable, goal = MAX_WORK * layer.price(everyone), FIRST_GOAL * tol
+    changed = np.arange(layer.n_neurons)
+    affordable, goal = MAX_WORK * layer.price(changed), FIRST_GOAL * tol
     last, stalled = np.inf, False
     for _ in range(MAX_ROUNDS):
         affordable -= layer.price(changed)
@@ -85,20 +85,11 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
         changed, error = layer.extend(tol, goal)
         if verbose > 1:
             print(f"  interior point {n_iter:4d}: {len(changed)} neurons are not optimal")
-        most = FEW * len(everyone) if layer.separate and error <= NEARLY * tol else 0
-        mostly_at_rest = np.count_nonzero(layer.resting(changed)) > RESTING * len(changed)
-        if len(changed) <= most or error <= tol or (layer.separate and mostly_at_rest):
-            solution = layer.solution(n_iter)
-            unproven = _unproven(layer.iterate.problem, solution, tol)
-            if len(unproven) <= most:
+        most = FEW * layer.n_neurons if layer.separate and error <= NEARLY * tol else 0
+        if error <= tol or len(changed) <= most or _mostly_at_rest(layer, changed):
+            solution, changed, few = _prove(layer, changed, most, tol, n_iter)
+            if solution is not None:
                 return Finish(solution, n_iter)
-            # As large as the responses.
-            del solution
-            few = len(np.intersect1d(changed, unproven)) <= most
-            if few or layer.separate:
-                # Estimates know no more digits than the iterate; whom something has joined is to
-                # be solved in any case.
-                changed = np.union1d(changed[~layer.resting(changed)], unproven)
             if few:
                 # Weights that ought to be zero, and are not small enough to be left out; or
                 # rounding errors of their matrices: those of the next count from the point reached.
@@ -109,6 +100,30 @@ def _in_rounds(layer, tol, n_iter, max_iter, verbose):
             break
         last = error
     return Finish(_left_over(layer, tol, n_iter), n_iter, stalled)
+
+
+def _mostly_at_rest(layer, neurons):
+    """Whether most of some neurons, each with its own ball, miss nothing but a proof."""
+    resting = np.count_nonzero(layer.resting(neurons))
+    return layer.separate and resting > RESTING * len(neurons)
+
+
+def _prove(layer, changed, most, tol, n_iter):
+    """The solution, if all but so many neurons are proven.
+
+    Returns it or None, the neurons to solve again, and whether of the `changed` ones few are not
+    proven.
+    """
+    solution = layer.solution(n_iter)
+    unproven = _unproven(layer.iterate.problem, solution, tol)
+    if len(unproven) <= most:
+        return solution, unproven, True
+    few = len(np.intersect1d(changed, unproven)) <= most
+    if few or layer.separate:
+        # Estimates know no more digits than the iterate; whom something has joined is to be
+        # solved in any case.
+        changed = np.union1d(changed[~layer.resting(changed)], unproven)
+    return None, changed, few
 
 
 def _left_over(layer, tol, n_iter):
